@@ -1,0 +1,54 @@
+# From a bare clone: `make demo` shows Epsilon at work, `make test` proves it. Both set everything up in .venv first.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.stamp
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Debian 12's pip would install hy, which comes as a source archive, by a way that it calls deprecated itself.
+export PIP_USE_PEP517 := 1
+
+.PHONY: help demo test bench lint clean
+
+help:
+	@echo "make demo   drive real C libraries from Hy and Python: qsort, SQLite, OpenSSL"
+	@echo "make test   run all tests, Python's and Hy's (ARGS='-k qsort' passes options to pytest)"
+	@echo "make bench  measure against the hand-written extension, cffi, ctypes and the others"
+	@echo "make lint   ruff, and the C shim with every warning an error"
+	@echo "make clean  remove what was built, .venv included"
+	@echo "PYTHON=python3.13 before the first run chooses another Python than python3"
+
+# A new C source, or a changed one, builds the shim anew; Python and Hy sources are used where they stand.
+$(STAMP): pyproject.toml setup.py $(wildcard c/*)
+	@$(PYTHON) -I epsilon/prerequisites.py
+	@echo "Setting up .venv (a minute or so the first time) ..."
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	@$(BIN)/python -m pip install --quiet --editable '.[test,lint]'
+	@touch $@
+
+demo: $(STAMP)
+	@printf '\n=== libc: qsort, with a comparator in Lisp ===\n'
+	@$(BIN)/hy examples/qsort.hy
+	@printf '\n=== SQLite: a database, its rows given to a callback in Lisp ===\n'
+	@$(BIN)/hy examples/sqlite.hy
+	@printf '\n=== OpenSSL: a digest, and a TLS 1.3 handshake with a local server ===\n'
+	@$(BIN)/hy examples/openssl.hy
+	@printf '\n=== The same from plain Python, through the registry ===\n'
+	@$(BIN)/python examples/plain_python.py
+
+test: $(STAMP)
+	@$(BIN)/python -m pytest $(ARGS)
+
+.venv/.stamp-bench: $(STAMP)
+	@$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	@touch $@
+
+bench: .venv/.stamp-bench
+	@$(BIN)/python benchmarks/run.py $(ARGS)
+
+# setup.py knows the shim's flags; the objects go to a folder of their own, as only the warnings are wanted.
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	EPSILON_WERROR=1 $(BIN)/python setup.py --quiet build_ext --force --build-temp build/lint --build-lib build/lint
+
+clean:
+	rm -rf .venv build dist *.egg-info epsilon/_shim*.so .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

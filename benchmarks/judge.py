@@ -1,0 +1,113 @@
+"""What the issue asks under "How fast", line by line, against what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import geometric_mean
+from typing import NamedTuple
+
+from benchmarks.figures import BIND_PROTOTYPE, BIND_TYPES, BYTES, IMPORT, LOAD, MADE, Figure, Measured
+from benchmarks.peers import CFFI_ABI, CFFI_API, CRITICAL, CTYPES, DEFAULT, HANDWRITTEN
+from benchmarks.rounds import STATISTICS, Results, Statistic
+from benchmarks.tasks import CALLBACK, QSORT, SHAPES
+
+CALLS = [shape.symbol for shape in SHAPES]
+CALLS_WITH_ARGUMENTS = CALLS[1:]
+
+
+@dataclass
+class Reader:
+    """All figures of a run under one statistic; a missing one raises KeyError."""
+
+    results: Results
+    measured: Measured
+    statistic: Statistic
+
+    def ns(self, row: str, task: str) -> float:
+        """Nanoseconds of a row of the first table."""
+        return self.results.value(row, task, self.statistic)
+
+    def ratio(self, task: str, above: str, below: str) -> float:
+        """How many times `below` the row `above` takes."""
+        return self.ns(above, task) / self.ns(below, task)
+
+    def epsilon(self, figure: Figure) -> float:
+        """A figure of the second table, of Epsilon."""
+        return self.measured.value(figure, "epsilon", self.statistic)
+
+    def best_cffi(self, task: str) -> float:
+        """cffi's faster mode: the stricter reading where the issue says `cffi`."""
+        return min(self.ns(CFFI_API, task), self.ns(CFFI_ABI, task))
+
+
+class Asked(NamedTuple):
+    """One line of the issue: a comparison (`<=`, `<`, `>=`), its limit and how to read the figure."""
+
+    text: str
+    comparison: str
+    limit: float
+    unit: str
+    read: Callable[[Reader], float]
+
+    def holds(self, value: float) -> bool:
+        """Whether a figure meets the line."""
+        return {"<=": value <= self.limit, "<": value < self.limit, ">=": value >= self.limit}[self.comparison]
+
+
+ASKED = (
+    Asked(":critical calls / hand-written extension, geometric mean", "<=", 1.30, "×",
+          lambda of: geometric_mean(of.ratio(task, CRITICAL, HANDWRITTEN) for task in CALLS)),
+    Asked("default calls / cffi API mode, worst shape", "<", 1.00, "×",
+          lambda of: max(of.ratio(task, DEFAULT, CFFI_API) for task in CALLS)),
+    Asked("ctypes / default calls, worst shape with arguments", ">=", 2.2, "×",
+          lambda of: min(of.ratio(task, CTYPES, DEFAULT) for task in CALLS_WITH_ARGUMENTS)),
+    Asked("callback in a :critical call / hand-written callback", "<=", 1.35, "×",
+          lambda of: of.ratio(CALLBACK, CRITICAL, HANDWRITTEN)),
+    Asked("callback in a default call / ctypes", "<", 1.00, "×", lambda of: of.ratio(CALLBACK, DEFAULT, CTYPES)),
+    Asked("callback in a default call / cffi (its faster mode)", "<=", 0.75, "×",
+          lambda of: of.ns(DEFAULT, CALLBACK) / of.best_cffi(CALLBACK)),
+    Asked("making a callback", "<=", 2, " µs", lambda of: of.epsilon(MADE)),
+    Asked("a live callback", "<=", 400, " bytes", lambda of: of.epsilon(BYTES)),
+    Asked("qsort: cffi's typed callback (its faster mode) / :critical", ">=", 3, "×",
+          lambda of: of.best_cffi(QSORT) / of.ns(CRITICAL, QSORT)),
+    Asked("qsort: cffi's typed callback (its faster mode) / default", ">=", 2.4, "×",
+          lambda of: of.best_cffi(QSORT) / of.ns(DEFAULT, QSORT)),
+    Asked("binding a known signature from types, symbol resolved lazily", "<=", 10, " µs",
+          lambda of: of.epsilon(BIND_TYPES)),
+    Asked("binding a known signature from its C prototype, likewise", "<=", 10, " µs",
+          lambda of: of.epsilon(BIND_PROTOTYPE)),
+    Asked("import epsilon, over bare Python", "<=", 15, " ms", lambda of: of.epsilon(IMPORT)),
+    Asked("loading a compiled Hy module of 500 defshared forms, hy imported", "<=", 30, " ms",
+          lambda of: of.epsilon(LOAD)),
+)
+
+
+class Verdict(NamedTuple):
+    """A line of the third table."""
+
+    text: str
+    asked: str
+    minimum: str
+    median: str
+    verdict: str
+
+
+def judge(results: Results, measured: Measured) -> list[Verdict]:
+    """Judge every line by the minima and by the medians; it is met when both meet it."""
+    readers = {name: Reader(results, measured, statistic) for name, statistic in STATISTICS.items()}
+    verdicts = []
+    for asked in ASKED:
+        shown, met = {}, []
+        for name, reader in readers.items():
+            try:
+                value = asked.read(reader)
+            except KeyError:
+                shown[name] = "–"
+            else:
+                shown[name] = f"{value:.{2 if asked.unit == '×' else 1}f}{asked.unit}"
+                met.append(asked.holds(value))
+        sign = {"<=": "≤", "<": "<", ">=": "≥"}[asked.comparison]
+        verdict = "not measured" if not met else "met" if all(met) else "at the edge" if any(met) else "NOT MET"
+        verdicts.append(Verdict(asked.text, f"{sign} {asked.limit:g}{asked.unit}", *shown.values(), verdict))
+    return verdicts

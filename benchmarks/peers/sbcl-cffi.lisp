@@ -1,0 +1,52 @@
+;;; target.c from SBCL through CL CFFI. Usage: sbcl --script sbcl-cffi.lisp LIBTARGET
+(load (merge-pathnames "sbcl-worker.lisp" *load-truename*))
+(require :asdf)
+(unless (asdf:find-system :cffi nil)
+  (format t "failed CL CFFI is not installed~%")
+  (sb-ext:exit))
+(let ((*standard-output* *error-output*))
+  (asdf:load-system :cffi :verbose nil))
+
+(defpackage :bench-cffi (:use :common-lisp :cffi :bench))
+(in-package :bench-cffi)
+
+(load-foreign-library (car (last sb-ext:*posix-argv*)))
+
+(declaim (inline c-f0 c-add c-mul3 c-length c-mixed))
+(defcfun ("f0" c-f0) :void)
+(defcfun ("add" c-add) :int (a :int) (b :int))
+(defcfun ("mul3" c-mul3) :double (a :double) (b :double) (c :double))
+(defcfun ("length" c-length) :size (text :string))
+(defcfun ("mixed" c-mixed) :long (a :int) (b :double) (c :long) (d :float) (p :pointer))
+(defcfun ("call_back" c-call-back) :int (f :pointer) (n :int))
+(defcfun ("qsort" c-qsort) :void (base :pointer) (count :size) (size :size) (compare :pointer))
+
+(defcallback on-add :int ((a :int) (b :int)) (+ a b))
+(defcallback on-compare :int ((a :pointer) (b :pointer)) (- (mem-ref a :int) (mem-ref b :int)))
+
+(defun call-back (n) (c-call-back (callback on-add) n))
+(defun sort-ints (base count) (c-qsort base count 4 (callback on-compare)))
+
+(defun loop-f0 (n) (declare (fixnum n)) (dotimes (i n) (c-f0)))
+(defun loop-add (n) (declare (fixnum n)) (dotimes (i n) (c-add 3 4)))
+(defun loop-mul3 (n) (declare (fixnum n)) (dotimes (i n) (c-mul3 1.5d0 2d0 4d0)))
+(defun loop-length (n)
+  (declare (fixnum n))
+  (let ((text +text+))
+    (dotimes (i n) (c-length text))))
+(defun loop-mixed (n)
+  (declare (fixnum n))
+  (let ((null (null-pointer)))
+    (dotimes (i n) (c-mixed 1 2.5d0 3 4.5 null))))
+
+(assert (= (c-add 3 4) 7))
+(assert (= (c-mul3 1.5d0 2d0 4d0) 12d0))
+(assert (= (c-length +text+) (length +text+)))
+(assert (= (c-mixed 1 2.5d0 3 4.5 (null-pointer)) 10))
+(assert (= (call-back 100) 2746))
+
+(serve (format nil "SBCL ~a, CL CFFI ~@[~a~]" (lisp-implementation-version)
+               (asdf:component-version (asdf:find-system :cffi)))
+       '(("f0" . loop-f0) ("add" . loop-add) ("mul3" . loop-mul3) ("length" . loop-length)
+         ("mixed" . loop-mixed) ("callback" . call-back))
+       'sort-ints)

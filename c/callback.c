@@ -1,0 +1,572 @@
+/* Callbacks: C function pointers with a Python callable behind them.
+ *
+ * A C function pointer outlives the Python object that made it: C may have stored it anywhere.  So the pointer belongs to
+ * a Slot, which is never freed.  While the Callback lives, the slot leads to it; once it is closed, the slot stays behind
+ * in a queue, still knows its name and where it was closed, and answers C with the declared value while the foreign call
+ * that C is in raises CallbackClosedError.  Only after QUARANTINE later closings does a slot serve a new callback.
+ *
+ * An exception never crosses C.  It is parked in the thread's Record, the one that `invoke` pushed, and raised when that
+ * call lands; on a thread that is in no call of ours it goes to sys.unraisablehook.
+ *
+ * The GIL: a callback may come while this thread holds it (a critical call), while it has let go of it (a default call),
+ * or on a thread that Python has never seen.  The Record says which thread state made the call; whether that state is the
+ * current one says whether the GIL is held.  Without a Record, PyGILState_Ensure decides.
+ */
+#include "shim.h"
+
+#define QUARANTINE 4096
+
+struct Slot {
+    ffi_closure *closure;
+    Callback *callback;      /* borrowed; NULL once closed */
+    Trampoline *trampoline;
+    void *code;
+    char *answer;            /* what C gets instead of a result, or NULL for zeros */
+    PyObject *kept;          /* what `answer` points to, or NULL */
+    PyObject *name, *file;   /* of the closed callback */
+    int line;
+    struct Slot *next;       /* in the queue */
+};
+
+static Slot *queue_head, *queue_tail;
+static Py_ssize_t queue_length;
+
+static PyThreadState *
+current_state(void)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    return PyThreadState_GetUnchecked();
+#else
+    return _PyThreadState_UncheckedGet();
+#endif
+}
+
+static int
+finalizing(void)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    return Py_IsFinalizing();
+#else
+    return _Py_IsFinalizing();
+#endif
+}
+
+/* --- C calls ------------------------------------------------------------------------------------------------------ */
+
+/* Park the exception that is set, for the foreign call that C is in. */
+static void
+park(Record *record, PyObject *context)
+{
+    if (!record) {
+        PyErr_WriteUnraisable(context);
+        return;
+    }
+    PyObject *exception = take_exception();
+    if (!record->exception) {
+        record->exception = exception;
+        return;
+    }
+    PyObject *result = PyObject_CallFunctionObjArgs(hooks.another, record->exception, exception, NULL);
+    if (!result)
+        PyErr_WriteUnraisable(context);
+    Py_XDECREF(result);
+    Py_DECREF(exception);
+}
+
+/* Write a word as libffi wants a closure's result: integers widened to ffi_arg. */
+static void
+put_result(const Converter *c, uint64_t word, void *where)
+{
+    while (c->code == 'x')
+        c = c->inner;
+    if (c->code == 'f')
+        memcpy(where, &word, sizeof(float));
+    else if (c->code == 'd')
+        memcpy(where, &word, sizeof(double));
+    else if (c->size <= (Py_ssize_t)sizeof(ffi_arg)) {
+        ffi_arg wide = (ffi_arg)word;
+        memcpy(where, &wide, sizeof wide);
+    }
+    else
+        memcpy(where, &word, sizeof word);
+}
+
+static void
+answer(const Slot *slot, void *where)
+{
+    Converter *c = slot->trampoline->result;
+    if (c->code == 'v')
+        return;
+    if (is_wide(c)) {
+        if (slot->answer)
+            memcpy(where, slot->answer, (size_t)c->size);
+        else
+            memset(where, 0, (size_t)c->size);
+        return;
+    }
+    uint64_t word = 0;
+    if (slot->answer)
+        memcpy(&word, slot->answer, sizeof word);
+    put_result(c, word, where);
+}
+
+/* A str or buffer that C got must outlive the return: it is kept until this slot's next return on this thread. */
+static int
+keep_result(Slot *slot, Frame *frame)
+{
+    if (!frame->count)
+        return 0;
+    PyObject *dict = PyThreadState_GetDict(), *key = PyLong_FromVoidPtr(slot), *kept = PyTuple_New(frame->count);
+    int failed = !dict || !key || !kept;
+    for (int i = 0; kept && i < frame->count; i++)
+        PyTuple_SET_ITEM(kept, i, Py_NewRef(frame->items[i]));
+    failed = failed || PyDict_SetItem(dict, key, kept) < 0;
+    Py_XDECREF(key);
+    Py_XDECREF(kept);
+    return failed ? -1 : 0;
+}
+
+/* Write the values of :out and :inout parameters through C's pointers; `result` becomes the first of the tuple. */
+static PyObject *
+spread_outputs(Trampoline *t, PyObject *result, void **args, Frame *frame)
+{
+    int skip = t->result->code == 'v', place = !skip;
+    int single = skip && t->outputs == 1;
+    if (!single && (!PyTuple_Check(result) || PyTuple_GET_SIZE(result) != t->outputs + !skip)) {
+        PyErr_Format(PyExc_TypeError, "a callback with :out parameters returns a tuple of %d values, not %.100R",
+                     t->outputs + !skip, result);
+        Py_DECREF(result);
+        return NULL;
+    }
+    for (int i = 0; i < t->count; i++) {
+        Converter *c = t->parameters[i].converter;
+        if (c->code != '>' && c->code != '=')
+            continue;
+        void *where = *(void **)args[i];
+        PyObject *value = single ? result : PyTuple_GET_ITEM(result, place++);
+        if (where && to_memory(c->inner, value, where, frame) < 0) {
+            Py_DECREF(result);
+            return NULL;
+        }
+    }
+    PyObject *first = skip ? Py_NewRef(Py_None) : Py_NewRef(PyTuple_GET_ITEM(result, 0));
+    Py_DECREF(result);
+    return first;
+}
+
+static PyObject *
+read_argument(Converter *c, void *where)
+{
+    if (is_wide(c))
+        return from_memory(c, where);
+    if (c->code == '>' || c->code == '<' || c->code == '=' || c->size == (Py_ssize_t)sizeof(uint64_t)) {
+        uint64_t word;
+        memcpy(&word, where, sizeof word);
+        return from_word(c, word);
+    }
+    return from_memory(c, where);
+}
+
+/* The (:in int) of a comparator, and plain ints, without a detour. */
+ALWAYS_INLINE PyObject *
+read_quickly(Converter *c, void *where)
+{
+    if (c->code == 'i')
+        return PyLong_FromLong(*(int32_t *)where);
+    if (c->code == '<' && c->inner->code == 'i' && LIKELY(*(void **)where != NULL))
+        return PyLong_FromLong(**(int32_t **)where);
+    return read_argument(c, where);
+}
+
+static void
+run(Slot *slot, Record *record, void *where, void **args)
+{
+    Trampoline *t = slot->trampoline;
+    Callback *callback = slot->callback;
+    if (UNLIKELY(!callback)) {
+        answer(slot, where);
+        PyObject *exception = PyObject_CallFunction(hooks.closed, "OOi", slot->name, slot->file, slot->line);
+        if (exception) {
+            give_exception(exception);
+        }
+        park(record, slot->name);
+        return;
+    }
+    t->callbacks++;
+    PyObject *callable = Py_NewRef(callback->callable);
+    Py_INCREF(t);
+    PyObject **vector = alloca((size_t)(t->count + 2) * sizeof(PyObject *));
+    PyObject **items = alloca((size_t)((t->outputs + 1) * OWNED_PER_PARAMETER) * sizeof(PyObject *));
+    Frame frame = {items, 0, NULL};
+    PyObject *result = NULL;
+    int given = 0, done = 0;
+    vector[0] = NULL;
+    for (int i = 0; i < t->count; i++) {
+        if (t->parameters[i].optional)
+            continue;
+        PyObject *argument = read_quickly(t->parameters[i].converter, args[i]);
+        if (UNLIKELY(!argument))
+            goto out;
+        vector[++given] = argument;
+    }
+    result = PyObject_Vectorcall(callable, vector + 1, (size_t)given | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    if (UNLIKELY(!result))
+        goto out;
+    if (UNLIKELY(t->outputs) && !(result = spread_outputs(t, result, args, &frame)))
+        goto out;
+    Converter *c = t->result;
+    if (c->code == 'v')
+        done = 1;
+    else if (is_wide(c))
+        done = to_memory(c, result, where, &frame) == 0;
+    else {
+        uint64_t word;
+        done = to_word(c, result, &word, &frame) == 0;
+        if (done) {
+            put_result(c, word, where);
+            if (UNLIKELY(frame.count || c->code == 'z')) {
+                frame_keep(&frame, Py_NewRef(result));
+                done = keep_result(slot, &frame) == 0;
+            }
+        }
+    }
+    if (UNLIKELY(!done)) { /* a wrong result: say whose */
+        PyObject *exception = take_exception();
+        PyObject *better = PyObject_CallFunction(hooks.explain, "OiO", callable, -1, exception);
+        Py_DECREF(exception);
+        if (better)
+            give_exception(better);
+    }
+out:
+    if (UNLIKELY(!done)) {
+        answer(slot, where);
+        park(record, callable);
+    }
+    while (given)
+        Py_DECREF(vector[given--]);
+    Py_XDECREF(result);
+    while (UNLIKELY(frame.count))
+        Py_DECREF(items[--frame.count]);
+    Py_DECREF(t);
+    Py_DECREF(callable);
+}
+
+static void
+entered(ffi_cif *Py_UNUSED(cif), void *where, void **args, void *user)
+{
+    Slot *slot = user;
+    Record *record = current_record;
+    if (slot->trampoline->hidden) { /* the first argument is where the result goes, and the result is that address */
+        void *target = *(void **)args[0];
+        memcpy(where, &target, sizeof target);
+        where = target;
+        args++;
+    }
+    if (UNLIKELY(finalizing())) {
+        answer(slot, where);
+        return;
+    }
+    if (LIKELY(record != NULL)) {
+        int held = current_state() == record->state;
+        if (!held)
+            PyEval_RestoreThread(record->state);
+        run(slot, record, where, args);
+        if (!held)
+            PyEval_SaveThread();
+        return;
+    }
+    PyGILState_STATE state = PyGILState_Ensure();
+    run(slot, NULL, where, args);
+    PyGILState_Release(state);
+}
+
+/* --- making and closing ------------------------------------------------------------------------------------------- */
+
+static void
+slot_forget(Slot *slot)
+{
+    Py_CLEAR(slot->trampoline);
+    Py_CLEAR(slot->name);
+    Py_CLEAR(slot->file);
+    Py_CLEAR(slot->kept);
+    PyMem_Free(slot->answer);
+    slot->answer = NULL;
+}
+
+static Slot *
+slot_take(void)
+{
+    if (queue_length > QUARANTINE) {
+        Slot *slot = queue_head;
+        queue_head = slot->next;
+        queue_length--;
+        slot->next = NULL;
+        slot_forget(slot);
+        return slot;
+    }
+    Slot *slot = PyMem_Calloc(1, sizeof(Slot));
+    if (slot)
+        slot->closure = ffi_closure_alloc(sizeof(ffi_closure), &slot->code);
+    if (!slot || !slot->closure) {
+        PyMem_Free(slot);
+        PyErr_NoMemory();
+        return NULL;
+    }
+    return slot;
+}
+
+static void
+slot_retire(Slot *slot)
+{
+    if (queue_tail && queue_length)
+        queue_tail->next = slot;
+    else
+        queue_head = slot;
+    queue_tail = slot;
+    slot->next = NULL;
+    queue_length++;
+}
+
+/* The name and the place that CallbackClosedError will tell. */
+static void
+slot_note_end(Slot *slot, PyObject *callable, int collected)
+{
+    PyObject *name = PyObject_GetAttrString(callable, "__qualname__");
+    if (!name) {
+        PyErr_Clear();
+        name = PyUnicode_FromString(Py_TYPE(callable)->tp_name);
+    }
+    PyErr_Clear();
+    slot->name = name ? name : Py_NewRef(Py_None);
+    slot->file = NULL;
+    PyFrameObject *frame = collected ? NULL : PyEval_GetFrame();
+    if (frame) {
+        PyCodeObject *code = PyFrame_GetCode(frame);
+        slot->file = Py_NewRef(code->co_filename);
+        slot->line = PyFrame_GetLineNumber(frame);
+        Py_DECREF(code);
+    }
+    if (!slot->file)
+        slot->file = Py_NewRef(Py_None);
+}
+
+/* The value that C gets when there is no result: convert it now, so that nothing can fail then. */
+static int
+slot_set_answer(Slot *slot, PyObject *on_error)
+{
+    Converter *c = slot->trampoline->result;
+    if (on_error == Py_None || c->code == 'v')
+        return 0;
+    PyObject *items[OWNED_PER_PARAMETER];
+    Frame frame = {items, 0, NULL};
+    slot->answer = PyMem_Calloc(1, c->size > 8 ? (size_t)c->size : 8);
+    if (!slot->answer) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    int failed = is_wide(c) ? to_memory(c, on_error, slot->answer, &frame)
+                            : to_word(c, on_error, (uint64_t *)slot->answer, &frame);
+    if (!failed) {
+        slot->kept = PyTuple_New(frame.count + 1);
+        if (slot->kept) {
+            PyTuple_SET_ITEM(slot->kept, frame.count, Py_NewRef(on_error));
+            for (int i = 0; i < frame.count; i++)
+                PyTuple_SET_ITEM(slot->kept, i, Py_NewRef(items[i]));
+        }
+        failed = !slot->kept;
+    }
+    while (frame.count)
+        Py_DECREF(items[--frame.count]);
+    return failed ? -1 : 0;
+}
+
+static PyObject *
+callback_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    PyObject *trampoline, *callable, *on_error = Py_None;
+    if (kwargs && PyDict_GET_SIZE(kwargs)) {
+        PyErr_SetString(PyExc_TypeError, "Callback takes no keyword arguments");
+        return NULL;
+    }
+    if (!PyArg_ParseTuple(args, "O!O|O:Callback", &TrampolineType, &trampoline, &callable, &on_error))
+        return NULL;
+    if (plan_callback((Trampoline *)trampoline) < 0)
+        return NULL;
+    Slot *slot = slot_take();
+    if (!slot)
+        return NULL;
+    slot->trampoline = (Trampoline *)Py_NewRef(trampoline);
+    Callback *self = NULL;
+    if (slot_set_answer(slot, on_error) < 0)
+        goto fail;
+    if (ffi_prep_closure_loc(slot->closure, &slot->trampoline->callback_cif, entered, slot, slot->code) != FFI_OK) {
+        PyErr_SetString(PyExc_SystemError, "libffi refused to make a closure");
+        goto fail;
+    }
+    self = (Callback *)type->tp_alloc(type, 0);
+    if (!self)
+        goto fail;
+    self->callable = Py_NewRef(callable);
+    self->slot = slot;
+    self->code = slot->code;
+    slot->callback = self;
+    return (PyObject *)self;
+fail:
+    slot_forget(slot);
+    ffi_closure_free(slot->closure);
+    PyMem_Free(slot);
+    return NULL;
+}
+
+static void
+callback_end(Callback *self, int collected)
+{
+    Slot *slot = self->slot;
+    if (!slot)
+        return;
+    self->slot = NULL;
+    slot->callback = NULL;
+    slot_note_end(slot, self->callable, collected);
+    slot_retire(slot);
+}
+
+static PyObject *
+callback_close(Callback *self, PyObject *Py_UNUSED(none))
+{
+    callback_end(self, 0);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+callback_enter(PyObject *self, PyObject *Py_UNUSED(none))
+{
+    return Py_NewRef(self);
+}
+
+static PyObject *
+callback_exit(Callback *self, PyObject *Py_UNUSED(args))
+{
+    callback_end(self, 0);
+    Py_RETURN_NONE;
+}
+
+/* From Python, a callback is the callable that it was made of. */
+static PyObject *
+callback_call(Callback *self, PyObject *args, PyObject *kwargs)
+{
+    return PyObject_Call(self->callable, args, kwargs);
+}
+
+static int
+callback_traverse(Callback *self, visitproc visit, void *arg)
+{
+    Py_VISIT(self->callable);
+    return 0;
+}
+
+static int
+callback_clear(Callback *self)
+{
+    callback_end(self, 1);
+    Py_CLEAR(self->callable);
+    return 0;
+}
+
+static void
+callback_dealloc(Callback *self)
+{
+    PyObject_GC_UnTrack(self);
+    if (self->weakrefs)
+        PyObject_ClearWeakRefs((PyObject *)self);
+    PyObject *exception = take_exception();
+    callback_clear(self);
+    if (exception)
+        give_exception(exception);
+    Py_TYPE(self)->tp_free(self);
+}
+
+static PyObject *
+callback_get_closed(Callback *self, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(self->slot == NULL);
+}
+
+static PyObject *
+callback_get_address(Callback *self, void *Py_UNUSED(closure))
+{
+    return PyLong_FromVoidPtr(self->code);
+}
+
+static PyObject *
+callback_get_signature(Callback *self, void *Py_UNUSED(closure))
+{
+    if (!self->slot)
+        Py_RETURN_NONE;
+    return Py_NewRef(self->slot->trampoline->signature);
+}
+
+static PyObject *
+callback_get_cdata(Callback *self, void *Py_UNUSED(closure))
+{
+    return PyObject_CallOneArg(hooks.cdata, (PyObject *)self);
+}
+
+static PyObject *
+callback_getattro(PyObject *self, PyObject *name)
+{
+    PyObject *found = PyObject_GenericGetAttr(self, name);
+    if (found || !PyErr_ExceptionMatches(PyExc_AttributeError) || !((Callback *)self)->callable)
+        return found;
+    PyErr_Clear();
+    return PyObject_GetAttr(((Callback *)self)->callable, name);
+}
+
+static PyObject *
+callback_repr(Callback *self)
+{
+    PyObject *signature = callback_get_signature(self, NULL);
+    PyObject *text = self->slot ? PyUnicode_FromFormat("<callback %R at %p: %S>", self->callable, self->code, signature)
+                                : PyUnicode_FromFormat("<closed callback %R at %p>", self->callable, self->code);
+    Py_XDECREF(signature);
+    return text;
+}
+
+static PyMethodDef callback_methods[] = {
+    {"close", (PyCFunction)callback_close, METH_NOARGS, "End it: C gets the on_error value from now on."},
+    {"__enter__", (PyCFunction)callback_enter, METH_NOARGS, NULL},
+    {"__exit__", (PyCFunction)callback_exit, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMemberDef callback_members[] = {
+    {"callable", T_OBJECT, offsetof(Callback, callable), READONLY, "the Python callable"},
+    {"__wrapped__", T_OBJECT, offsetof(Callback, callable), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyGetSetDef callback_getset[] = {
+    {"address", (getter)callback_get_address, NULL, "what C jumps to", NULL},
+    {"closed", (getter)callback_get_closed, NULL, "whether it has ended", NULL},
+    {"signature", (getter)callback_get_signature, NULL, "its Signature; None once it has ended", NULL},
+    {"cdata", (getter)callback_get_cdata, NULL, "a cffi function pointer, for plain cffi code", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+PyTypeObject CallbackType = {
+    PyVarObject_HEAD_INIT(NULL, 0)
+    .tp_name = "epsilon._shim.Callback",
+    .tp_doc = "A C function pointer with a Python callable behind it.",
+    .tp_basicsize = sizeof(Callback),
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+    .tp_new = callback_new,
+    .tp_call = (ternaryfunc)callback_call,
+    .tp_traverse = (traverseproc)callback_traverse,
+    .tp_clear = (inquiry)callback_clear,
+    .tp_dealloc = (destructor)callback_dealloc,
+    .tp_getattro = callback_getattro,
+    .tp_repr = (reprfunc)callback_repr,
+    .tp_weaklistoffset = offsetof(Callback, weakrefs),
+    .tp_methods = callback_methods,
+    .tp_members = callback_members,
+    .tp_getset = callback_getset,
+};

@@ -1,0 +1,287 @@
+/* The life of things: a Cell for a library, a Guarded for memory. */
+#include "shim.h"
+
+/* --- Cell --------------------------------------------------------------------------------------------------------- */
+
+static PyObject *
+cell_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    PyObject *closer;
+    if (!PyArg_ParseTuple(args, "O:Cell", &closer))
+        return NULL;
+    (void)kwargs;
+    Cell *self = (Cell *)type->tp_alloc(type, 0);
+    if (self)
+        self->closer = Py_NewRef(closer);
+    return (PyObject *)self;
+}
+
+static int
+cell_finish(Cell *self)
+{
+    PyObject *closer = self->closer;
+    if (!closer)
+        return 0;
+    self->closer = NULL;
+    PyObject *result = PyObject_CallNoArgs(closer);
+    Py_DECREF(closer);
+    if (!result)
+        return -1;
+    Py_DECREF(result);
+    return 0;
+}
+
+/* The last call through a closed library is on its way out: close it for good.  Keeps the exception that is set. */
+int
+cell_leave_slowly(Cell *self)
+{
+    PyObject *exception = take_exception();
+    if (cell_finish(self) < 0)
+        PyErr_WriteUnraisable((PyObject *)self);
+    if (exception)
+        give_exception(exception);
+    return 0;
+}
+
+static PyObject *
+cell_close(Cell *self, PyObject *Py_UNUSED(none))
+{
+    self->closed = 1;
+    if (self->inflight == 0 && cell_finish(self) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static int
+cell_traverse(Cell *self, visitproc visit, void *arg)
+{
+    Py_VISIT(self->closer);
+    return 0;
+}
+
+static int
+cell_clear(Cell *self)
+{
+    Py_CLEAR(self->closer);
+    return 0;
+}
+
+static void
+cell_dealloc(Cell *self)
+{
+    PyObject_GC_UnTrack(self);
+    cell_clear(self);
+    Py_TYPE(self)->tp_free(self);
+}
+
+static PyMethodDef cell_methods[] = {
+    {"close", (PyCFunction)cell_close, METH_NOARGS, "Mark it closed; the closer runs once no call is in flight."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMemberDef cell_members[] = {
+    {"closed", T_BOOL, offsetof(Cell, closed), READONLY, "whether close() was called"},
+    {"inflight", T_PYSSIZET, offsetof(Cell, inflight), READONLY, "calls in progress"},
+    {NULL, 0, 0, 0, NULL},
+};
+
+PyTypeObject CellType = {
+    PyVarObject_HEAD_INIT(NULL, 0)
+    .tp_name = "epsilon._shim.Cell",
+    .tp_doc = "Cell(closer): the life of a library; calls in flight hold its closing back.",
+    .tp_basicsize = sizeof(Cell),
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+    .tp_new = cell_new,
+    .tp_traverse = (traverseproc)cell_traverse,
+    .tp_clear = (inquiry)cell_clear,
+    .tp_dealloc = (destructor)cell_dealloc,
+    .tp_methods = cell_methods,
+    .tp_members = cell_members,
+};
+
+/* --- Guarded ------------------------------------------------------------------------------------------------------ */
+
+static int
+allocate_memory(Guarded *self, Py_ssize_t size, Py_ssize_t alignment)
+{
+    size_t bytes = size > 0 ? (size_t)size : 1;
+    void *memory = NULL;
+    if (alignment <= (Py_ssize_t)(2 * sizeof(void *)))
+        memory = calloc(1, bytes);
+    else if (posix_memalign(&memory, (size_t)alignment, bytes) == 0)
+        memset(memory, 0, bytes);
+    else
+        memory = NULL;
+    if (!memory) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    self->address = memory;
+    self->owns = 1;
+    return 0;
+}
+
+PyObject *
+guarded_allocate(PyTypeObject *type, Py_ssize_t size, Py_ssize_t alignment, PyObject *pointer_type)
+{
+    Guarded *self = (Guarded *)type->tp_alloc(type, 0);
+    if (!self)
+        return NULL;
+    self->pointer_type = Py_NewRef(pointer_type);
+    self->size = size;
+    if (allocate_memory(self, size, alignment) < 0)
+        Py_CLEAR(self);
+    return (PyObject *)self;
+}
+
+static PyObject *
+guarded_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"pointer_type", "size", "alignment", "address", "owner", NULL};
+    PyObject *pointer_type, *address = NULL, *owner = NULL;
+    Py_ssize_t size, alignment = 1;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "On|nOO:Guarded", names, &pointer_type, &size, &alignment, &address,
+                                     &owner))
+        return NULL;
+    if (!address || address == Py_None)
+        return guarded_allocate(type, size, alignment, pointer_type);
+    void *where = PyLong_AsVoidPtr(address);
+    if (!where && PyErr_Occurred())
+        return NULL;
+    Guarded *self = (Guarded *)type->tp_alloc(type, 0);
+    if (!self)
+        return NULL;
+    self->pointer_type = Py_NewRef(pointer_type);
+    self->size = size;
+    self->address = where;
+    if (owner && owner != Py_None) {
+        self->owner = Py_NewRef(owner);
+        if (PyObject_TypeCheck(owner, &GuardedType)) {
+            Guarded *parent = (Guarded *)owner;
+            self->root = parent->root ? parent->root : parent;
+        }
+    }
+    return (PyObject *)self;
+}
+
+/* 1 if the memory is there; else 0 with the error set. */
+int
+guarded_alive(Guarded *self)
+{
+    Guarded *root = self->root ? self->root : self;
+    if (LIKELY(!root->ended))
+        return 1;
+    PyObject *result = PyObject_CallOneArg(hooks.dead, (PyObject *)root);
+    if (result) {
+        Py_DECREF(result);
+        PyErr_SetString(PyExc_SystemError, "the hook for ended memory did not raise");
+    }
+    return 0;
+}
+
+static PyObject *
+guarded_end(Guarded *self, PyObject *where)
+{
+    if (!guarded_alive(self))
+        return NULL;
+    self->ended = 1;
+    Py_XSETREF(self->ended_at, Py_NewRef(where));
+    if (self->owns) {
+        self->owns = 0;
+        free(self->address);
+    }
+    Py_CLEAR(self->kept);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+guarded_get_address(Guarded *self, void *Py_UNUSED(closure))
+{
+    return guarded_alive(self) ? PyLong_FromVoidPtr(self->address) : NULL;
+}
+
+static PyObject *
+guarded_get_alive(Guarded *self, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(!(self->root ? self->root : self)->ended);
+}
+
+static PyObject *
+guarded_get_kept(Guarded *self, void *Py_UNUSED(closure))
+{
+    Guarded *root = self->root ? self->root : self;
+    if (!root->kept) {
+        root->kept = PyDict_New();
+        if (!root->kept)
+            return NULL;
+    }
+    return Py_NewRef(root->kept);
+}
+
+static int
+guarded_traverse(Guarded *self, visitproc visit, void *arg)
+{
+    Py_VISIT(self->owner);
+    Py_VISIT(self->kept);
+    Py_VISIT(self->ended_at);
+    return 0;
+}
+
+static int
+guarded_clear(Guarded *self)
+{
+    Py_CLEAR(self->kept);
+    Py_CLEAR(self->ended_at);
+    return 0;
+}
+
+static void
+guarded_dealloc(Guarded *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    if (self->weakrefs)
+        PyObject_ClearWeakRefs((PyObject *)self);
+    guarded_clear(self);
+    if (self->owns)
+        free(self->address);
+    Py_CLEAR(self->owner);
+    Py_CLEAR(self->pointer_type);
+    type->tp_free(self);
+}
+
+static PyMethodDef guarded_methods[] = {
+    {"end", (PyCFunction)guarded_end, METH_O, "End the memory; `where` is what a later use is told.  Raises if it has ended."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMemberDef guarded_members[] = {
+    {"size", T_PYSSIZET, offsetof(Guarded, size), READONLY, "in bytes; -1 where it is unknown"},
+    {"pointer_type", T_OBJECT_EX, offsetof(Guarded, pointer_type), READONLY, "the cffi type of a pointer to it"},
+    {"owner", T_OBJECT, offsetof(Guarded, owner), READONLY, "what keeps the memory alive"},
+    {"ended_at", T_OBJECT, offsetof(Guarded, ended_at), READONLY, "where it was freed"},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyGetSetDef guarded_getset[] = {
+    {"address", (getter)guarded_get_address, NULL, "the address; raises once the memory has ended", NULL},
+    {"alive", (getter)guarded_get_alive, NULL, "whether the memory is there", NULL},
+    {"kept", (getter)guarded_get_kept, NULL, "a dict of what the memory points to, by address", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+PyTypeObject GuardedType = {
+    PyVarObject_HEAD_INIT(NULL, 0)
+    .tp_name = "epsilon._shim.Guarded",
+    .tp_doc = "Guarded(pointer_type, size, alignment=1, address=None, owner=None): memory with a known end.",
+    .tp_basicsize = sizeof(Guarded),
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+    .tp_new = guarded_new,
+    .tp_traverse = (traverseproc)guarded_traverse,
+    .tp_clear = (inquiry)guarded_clear,
+    .tp_dealloc = (destructor)guarded_dealloc,
+    .tp_weaklistoffset = offsetof(Guarded, weakrefs),
+    .tp_methods = guarded_methods,
+    .tp_members = guarded_members,
+    .tp_getset = guarded_getset,
+};

@@ -1,0 +1,107 @@
+/* epsilon._shim: floor 0 in C.
+ *
+ * Overview.  A signature is compiled once into a Trampoline (plan.c): for each parameter a Converter (convert.c) and a
+ * place.  A Function (call.c) is a trampoline, an address and flags; calling it runs the converters, which write C values
+ * straight into the words of the call, jumps, and converts the result.  A Callback (callback.c) is the way back: C jumps
+ * to a closure, the same converters make Python values, and the result travels back.  A Cell and a Guarded (guarded.c) are
+ * the lives of a library and of memory.  The shim knows nothing of names, libraries, C text or Hy: those come as
+ * `signature`, `declaration` and `ctype` objects that it only hands back.
+ *
+ * Implementation.  Common values are converted inline; anything unusual goes to one Python hook, `adapt`, which gives a
+ * plain value or raises.  So the C code has no table of types and no error texts of its own, and both live in Python once,
+ * for this implementation and for the one over cffi's ABI mode (epsilon/_abi.py).
+ *
+ * Life cycle.  A Converter lives as long as its CType, a Trampoline as long as its Signature or any function or callback
+ * of it; a cif's type array belongs to its trampoline.  Python objects that a call borrows C memory from are kept in the
+ * call's Frame until it lands.  Exceptions of callbacks are parked in the thread's Record and raised on landing.
+ * A closure's Slot is never freed, only reused, and late (callback.c).
+ */
+#include "shim.h"
+
+struct Hooks hooks;
+
+static const struct {
+    const char *name;
+    PyObject **place;
+} hook_table[] = {
+    {"adapt", &hooks.adapt},
+    {"explain", &hooks.explain},
+    {"undecodable", &hooks.undecodable},
+    {"check_failed", &hooks.check_failed},
+    {"arguments", &hooks.arguments},
+    {"closed", &hooks.closed},
+    {"dead", &hooks.dead},
+    {"library_closed", &hooks.library_closed},
+    {"another", &hooks.another},
+    {"cdata", &hooks.cdata},
+    {"null_pointer", &hooks.null_pointer},
+};
+
+static PyObject *
+set_hooks(PyObject *Py_UNUSED(module), PyObject *args, PyObject *kwargs)
+{
+    if (PyTuple_GET_SIZE(args)) {
+        PyErr_SetString(PyExc_TypeError, "set_hooks takes keyword arguments only");
+        return NULL;
+    }
+    Py_ssize_t known = 0;
+    for (size_t i = 0; kwargs && i < sizeof hook_table / sizeof *hook_table; i++) {
+        PyObject *hook = PyDict_GetItemString(kwargs, hook_table[i].name);
+        if (hook) {
+            Py_XSETREF(*hook_table[i].place, Py_NewRef(hook));
+            known++;
+        }
+    }
+    if (kwargs && known != PyDict_GET_SIZE(kwargs)) {
+        PyErr_SetString(PyExc_TypeError, "set_hooks got a hook that the shim does not know");
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef methods[] = {
+    {"set_hooks", (PyCFunction)(void (*)(void))set_hooks, METH_VARARGS | METH_KEYWORDS, "Set the hooks of floors above."},
+    {"errno", shim_errno, METH_NOARGS, "The errno of this thread's last call under errno=True."},
+    {"set_errno", shim_set_errno, METH_O, "Set what errno() gives on this thread."},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "epsilon._shim",
+    .m_doc = "Floor 0 of Epsilon in C: trampolines, closures, guarded memory.",
+    .m_size = -1,
+    .m_methods = methods,
+};
+
+PyMODINIT_FUNC PyInit__shim(void);
+
+PyMODINIT_FUNC
+PyInit__shim(void)
+{
+    static const struct {
+        const char *name;
+        PyTypeObject *type;
+    } types[] = {
+        {"Cell", &CellType},           {"Guarded", &GuardedType},   {"Converter", &ConverterType},
+        {"Trampoline", &TrampolineType}, {"Function", &FunctionType}, {"Callback", &CallbackType},
+    };
+    if (convert_init() < 0)
+        return NULL;
+    PyObject *module = PyModule_Create(&definition);
+    if (!module)
+        return NULL;
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        if (PyType_Ready(types[i].type) < 0 ||
+            PyModule_AddObjectRef(module, types[i].name, (PyObject *)types[i].type) < 0) {
+            Py_DECREF(module);
+            return NULL;
+        }
+    }
+    if (PyModule_AddIntConstant(module, "has_registers", HAVE_REGISTERS) < 0 ||
+        PyModule_AddIntConstant(module, "has_eightbytes", HAVE_EIGHTBYTES) < 0) {
+        Py_DECREF(module);
+        return NULL;
+    }
+    return module;
+}

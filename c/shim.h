@@ -1,0 +1,213 @@
+/* What the rooms of the shim share: the objects of floor 0 and the record of a foreign call in progress. */
+#ifndef EPSILON_SHIM_H
+#define EPSILON_SHIM_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <structmember.h>
+
+#include <complex.h>
+#include <ffi.h>
+#include <stdint.h>
+#include <string.h>
+
+#define LIKELY(x) __builtin_expect(!!(x), 1)
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+/* --- the register file of a call, by platform ------------------------------------------------------------------- */
+
+#if defined(__x86_64__) && !defined(_WIN32) && !defined(__ILP32__)
+#define HAVE_REGISTERS 1 /* System V ABI, AMD64 supplement, §3.2.3 */
+#define HAVE_EIGHTBYTES 1
+#define INTEGER_REGISTERS 6
+#define FLOAT_REGISTERS 8
+#elif defined(__aarch64__) && !defined(_WIN32)
+#define HAVE_REGISTERS 1 /* AAPCS64 §6.8 */
+#define HAVE_EIGHTBYTES 0
+#define INTEGER_REGISTERS 8
+#define FLOAT_REGISTERS 8
+#else
+#define HAVE_REGISTERS 0
+#define HAVE_EIGHTBYTES 0
+#define INTEGER_REGISTERS 0
+#define FLOAT_REGISTERS 0
+#endif
+#define REGISTERS (INTEGER_REGISTERS + FLOAT_REGISTERS)
+
+/* --- objects ----------------------------------------------------------------------------------------------------- */
+
+/* The life of a library: calls in flight hold its closing back. */
+typedef struct {
+    PyObject_HEAD
+    PyObject *closer; /* called once, when closed and no call is in flight */
+    Py_ssize_t inflight;
+    char closed;
+} Cell;
+
+/* Memory with a known type, size and end.  A view into another Guarded has that one as its root and ends with it. */
+typedef struct Guarded {
+    PyObject_HEAD
+    char *address;
+    Py_ssize_t size;        /* in bytes; -1: unknown */
+    PyObject *pointer_type; /* the cffi type "T *" */
+    PyObject *owner;        /* keeps the memory alive */
+    PyObject *kept;         /* dict of what the memory points to, or NULL */
+    PyObject *ended_at;     /* where it was freed, or NULL */
+    PyObject *weakrefs;
+    struct Guarded *root;   /* borrowed from owner, or NULL */
+    char owns, ended;
+} Guarded;
+
+/* How one C type crosses.  `code` is the letter that typesystem.py gives it. */
+typedef struct Converter {
+    PyObject_HEAD
+    PyObject *ctype;        /* the CType, for the slow path and for error texts */
+    PyObject *backend;      /* the cffi type that results have */
+    PyObject *make;         /* struct: the Python class */
+    PyObject *to, *back;    /* 'x': Python callables around `inner` */
+    struct Converter *inner;/* 'x' and '<' '>' '=': what is behind */
+    ffi_type *ffi;          /* libffi's description */
+    ffi_type *own_ffi;      /* allocated with this converter, or NULL */
+    Py_ssize_t size, alignment;
+    char code;
+    char raw;               /* 'z': the bytes, not a str */
+    char classes[3];        /* eightbyte classes, "" for memory: System V §3.2.3 */
+} Converter;
+
+/* Where one parameter goes. */
+typedef struct {
+    Converter *converter;
+    int word, word2; /* indices into the words of the call; word2 < 0: none */
+    int temporary;   /* offset into the temporaries of the call, < 0: none */
+    char mode;       /* WORD, PIECES, WIDE */
+    char optional;   /* '>' takes no argument */
+} Parameter;
+
+enum { WORD, PIECES, WIDE };
+enum { NO_STRATEGY, BY_REGISTERS, BY_LIBFFI };
+
+/* The one compiled trampoline of a signature. */
+typedef struct {
+    PyObject_HEAD
+    vectorcallfunc vectorcall;
+    PyObject *signature;
+    Converter *result;
+    Parameter *parameters;
+    int count, taken, outputs; /* parameters in C; arguments taken from Python; values given back besides the result */
+    int words, temporaries;    /* sizes: in words, in bytes */
+    int fixed;                 /* variadic: how many parameters come before the tail; else -1 */
+    char strategy;
+    char jump;                 /* which typed jump (registers) */
+    char floats;               /* a float register is used */
+    char hidden;               /* the result goes through a hidden first pointer (registers) */
+    ffi_cif cif;
+    ffi_type **types;
+    int *positions;            /* libffi: the word of each argument */
+    int nffi;
+    ffi_cif callback_cif;      /* callbacks see the signature as it is written */
+    ffi_type **callback_types;
+    char callback_ready;
+    unsigned long long calls, callbacks;
+} Trampoline;
+
+enum { CRITICAL = 1, ERRNO = 2, CHECK = 4 };
+enum { CHECK_NONE, CHECK_NONNEGATIVE, CHECK_POSITIVE, CHECK_NONZERO, CHECK_ZERO, CHECK_CALLABLE };
+
+/* A bound function: a trampoline, an address, and what the declaration asked for. */
+typedef struct {
+    PyObject_HEAD
+    vectorcallfunc vectorcall;
+    void *address; /* NULL until it is resolved */
+    Trampoline *trampoline;
+    Cell *cell;
+    PyObject *declaration;
+    PyObject *check_callable;
+    PyObject *dict;
+    PyObject *weakrefs;
+    int flags;
+    char check;
+} Function;
+
+typedef struct Slot Slot;
+
+/* A C function pointer with a Python callable behind it. */
+typedef struct {
+    PyObject_HEAD
+    Slot *slot;         /* NULL once it is closed */
+    PyObject *callable;
+    PyObject *weakrefs;
+    void *code;
+} Callback;
+
+/* --- a foreign call in progress ----------------------------------------------------------------------------------- */
+
+typedef struct Record {
+    struct Record *previous;
+    PyThreadState *state;
+    PyObject *exception; /* parked by a callback */
+} Record;
+
+#if defined(__linux__)
+#define TLS_FAST __attribute__((tls_model("initial-exec")))
+#else
+#define TLS_FAST
+#endif
+extern _Thread_local Record *current_record TLS_FAST;
+
+/* Objects that live until the call ends. */
+typedef struct {
+    PyObject **items;
+    int count;
+    char *temporaries;
+} Frame;
+
+/* --- what the rooms offer each other ------------------------------------------------------------------------------ */
+
+extern PyTypeObject CellType, GuardedType, ConverterType, TrampolineType, FunctionType, CallbackType;
+
+/* the hooks that the floors above set: Python callables, see module.c */
+extern struct Hooks {
+    PyObject *adapt;         /* (ctype, value) → plain value, or the error */
+    PyObject *explain;       /* (who, index, exception) → exception, with the parameter named */
+    PyObject *undecodable;   /* (ctype, bytes): raises */
+    PyObject *check_failed;  /* (declaration, result, errno or None, arguments): raises, or returns the value to give */
+    PyObject *arguments;     /* (declaration or trampoline, args, kwargs) → tuple of positional arguments, or raises */
+    PyObject *closed;        /* (name, file, line) → CallbackClosedError */
+    PyObject *dead;          /* (guarded): raises */
+    PyObject *library_closed;/* (declaration): raises */
+    PyObject *another;       /* (first, later): add the later exception to the first as a note */
+    PyObject *cdata;         /* (callback) → a cffi function pointer */
+    PyObject *null_pointer;  /* (ctype): raises, for a NULL behind (:in T) */
+} hooks;
+
+/* guarded.c */
+int guarded_alive(Guarded *self);
+PyObject *guarded_allocate(PyTypeObject *type, Py_ssize_t size, Py_ssize_t alignment, PyObject *pointer_type);
+int cell_leave_slowly(Cell *cell);
+
+/* convert.c */
+int convert_init(void);
+int to_word(Converter *c, PyObject *value, uint64_t *word, Frame *frame);
+int to_memory(Converter *c, PyObject *value, void *address, Frame *frame);
+PyObject *from_word(Converter *c, uint64_t word);
+PyObject *from_memory(Converter *c, const void *address);
+int is_wide(const Converter *c);
+
+/* plan.c */
+int plan_callback(Trampoline *t);
+
+/* call.c */
+PyObject *trampoline_vectorcall(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames);
+int function_resolve(Function *self);
+PyObject *shim_errno(PyObject *, PyObject *);
+PyObject *shim_set_errno(PyObject *, PyObject *);
+
+/* errors that travel beside C */
+PyObject *take_exception(void);
+void give_exception(PyObject *exception);
+
+#define OWNED_PER_PARAMETER 4
+ALWAYS_INLINE void frame_keep(Frame *frame, PyObject *object) { frame->items[frame->count++] = object; }
+
+#endif

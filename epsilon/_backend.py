@@ -1,0 +1,48 @@
+"""Which implementation of floor 0 this process uses: the C shim, or cffi's ABI mode in Python.
+
+Both offer the same names (``Cell Converter Trampoline Function Callback Guarded …``); everything above asks this module
+and nothing else.  ``EPSILON_STRATEGY`` forces a strategy for the whole process: ``registers`` or ``libffi`` (shim),
+``cffi`` (no shim).  Unset, each signature takes the best one it fits.
+"""
+
+from __future__ import annotations
+
+import os
+from types import ModuleType
+
+STRATEGIES = ("registers", "libffi", "cffi")
+
+#: the forced strategy, or None
+strategy: str | None = os.environ.get("EPSILON_STRATEGY") or None
+#: the shim's module, or None
+shim: ModuleType | None = None
+#: the reason when ``shim`` is None
+why_no_shim: str | None = None
+
+if strategy is not None and strategy not in STRATEGIES:
+    raise ImportError(f"EPSILON_STRATEGY={strategy!r}: the strategies are {', '.join(STRATEGIES)}")
+
+if strategy == "cffi":
+    why_no_shim = "EPSILON_STRATEGY=cffi asks for cffi's ABI mode"
+else:
+    try:
+        from epsilon import _shim as shim
+    except ImportError as error:
+        why_no_shim = f"the C shim is not built or cannot be loaded: {error}"
+        if strategy is not None:
+            raise ImportError(f"EPSILON_STRATEGY={strategy} needs the shim: {why_no_shim}") from error
+
+if shim is not None:
+    implementation: ModuleType = shim
+else:
+    from epsilon import _abi as implementation
+
+Callback = implementation.Callback
+Cell = implementation.Cell
+Converter = implementation.Converter
+Function = implementation.Function
+Guarded = implementation.Guarded
+Trampoline = implementation.Trampoline
+errno = implementation.errno
+set_errno = implementation.set_errno
+set_hooks = implementation.set_hooks

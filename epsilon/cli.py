@@ -1,0 +1,60 @@
+"""The ``epsilon`` command: Epsilon from the shell, one subcommand a function.
+
+A subcommand is a function ``add_NAME(subcommands)`` that declares its arguments and names the function that runs it;
+``COMMANDS`` lists them. What runs it takes the parsed arguments and gives the exit status, and imports what it needs
+itself, so that ``epsilon --help`` stays quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+
+def add_doctor(subcommands: Any) -> None:
+    """Declare ``epsilon doctor``."""
+    command = subcommands.add_parser(
+        "doctor",
+        help="say what is here, what is missing, and the command that gets it",
+        description="Look at this installation of Epsilon and try it: versions, the C shim, the call strategies, "
+        "the system's tools and libraries, one real call and one real callback. Exit status 0: all works.",
+    )
+    command.set_defaults(run=run_doctor)
+
+
+def run_doctor(arguments: argparse.Namespace) -> int:
+    """Print the doctor's report; 0 when all works, 1 when something that should be there is missing."""
+    from epsilon import doctor
+
+    return doctor.examine()
+
+
+COMMANDS = (add_doctor,)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line's grammar, with every subcommand of ``COMMANDS``.
+
+    >>> parser().parse_args(["doctor"]).run.__name__
+    'run_doctor'
+    """
+    from epsilon.doctor import epsilon_version
+
+    top = argparse.ArgumentParser(
+        prog="epsilon", description="Epsilon: a foreign function interface for Hy and Python."
+    )
+    top.add_argument("--version", action="version", version=f"epsilon {epsilon_version()}")
+    subcommands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for add in COMMANDS:
+        add(subcommands)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line *argv* (the process's own by default) and give its exit status.
+
+    A wrong command line ends in ``SystemExit(2)``, with what was wrong on stderr, as argparse does it.
+    """
+    arguments = parser().parse_args(argv)
+    return arguments.run(arguments)

@@ -1,0 +1,373 @@
+"""A small reader of C declarations: one type, one prototype, one struct, without pycparser.
+
+It stands on the path of every binding, so it is quick and covers what people write by hand: qualifiers, pointers,
+arrays, functions and pointers to them, struct tags, the typedef names of <stdint.h> and <sys/types.h>.  Whole headers
+are another matter (pycparser, and the compiler's own word).  The way back, from a type to C text, is ``CType.declare``.
+
+The grammar is that of C11 §6.7: specifiers, then a declarator that is read inside out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+from epsilon.errors import ForeignTypeError, nearest
+from epsilon.typesystem import (
+    CHARACTER_POINTER,
+    TYPEDEFS,
+    VOID,
+    WORDS,
+    Array,
+    CType,
+    FunctionPointer,
+    FunctionType,
+    Pointer,
+    tagged,
+)
+
+_TOKEN = re.compile(r"\s*(?:/\*.*?\*/|//[^\n]*|(\.\.\.|[A-Za-z_]\w*|0[xX][0-9a-fA-F]+|\d+|<<|>>|[^\s\w]))", re.S)
+_QUALIFIERS = {"const", "volatile", "restrict", "__restrict", "__restrict__", "__const", "_Atomic"}
+_STORAGE = {"extern", "static", "inline", "register", "__extension__", "_Noreturn", "typedef"}
+_BASIC = {"void", "char", "short", "int", "long", "float", "double", "signed", "unsigned", "_Bool", "_Complex"}
+_CONSTANT = re.compile(r"0[xX][0-9a-fA-F]+|\d+|<<|>>|[-+*/%()|&]")
+
+#: sorted basic words → vocabulary word; C11 §6.7.2 lists the allowed multisets
+_COMBINATIONS = {
+    tuple(sorted(combination.split())): word
+    for word, combinations in {
+        "void": "void",
+        "char": "char",
+        "signed-char": "signed char",
+        "unsigned-char": "unsigned char",
+        "short": "short,signed short,short int,signed short int",
+        "unsigned-short": "unsigned short,unsigned short int",
+        "int": "int,signed,signed int",
+        "unsigned-int": "unsigned,unsigned int",
+        "long": "long,signed long,long int,signed long int",
+        "unsigned-long": "unsigned long,unsigned long int",
+        "long-long": "long long,signed long long,long long int,signed long long int",
+        "unsigned-long-long": "unsigned long long,unsigned long long int",
+        "float": "float",
+        "double": "double",
+        "long-double": "long double",
+        "float-complex": "float _Complex",
+        "double-complex": "double _Complex",
+        "bool": "_Bool",
+    }.items()
+    for combination in combinations.split(",")
+}
+
+
+class Member(NamedTuple):
+    """One member of a struct body: ``bits`` is the width of a bit-field, ``name`` None for an anonymous member."""
+
+    name: str | None
+    ctype: CType
+    bits: int | None
+
+
+class Prototype(NamedTuple):
+    """A function's declaration."""
+
+    name: str
+    type: FunctionType
+    parameters: tuple[str | None, ...]
+
+
+class Body(NamedTuple):
+    """A struct's or union's definition."""
+
+    kind: str
+    tag: str | None
+    members: list[Member]
+
+
+def parse_type(text: str) -> CType:
+    """The type that ``text`` spells.
+
+    >>> parse_type("const char *"), parse_type("unsigned long int")
+    (<CType 'const char *'>, <CType 'unsigned long'>)
+    """
+    reader = Reader(text)
+    name, ctype, _ = reader.declaration()
+    if name is not None:
+        raise reader.error(f"a type alone is wanted here, not a declaration of {name!r}")
+    reader.end()
+    return ctype
+
+
+def parse_prototype(text: str) -> Prototype:
+    """The function that ``text`` declares.
+
+    >>> parse_prototype("size_t strlen(const char *s);").parameters
+    ('s',)
+    """
+    reader = Reader(text)
+    name, ctype, names = reader.declaration()
+    reader.accept(";")
+    reader.end()
+    if name is None or not isinstance(ctype, FunctionType):
+        raise reader.error("a prototype such as 'int abs(int n)' is wanted here")
+    return Prototype(name, ctype, names)
+
+
+def parse_body(text: str, define: Callable[[Body], CType]) -> Body:
+    """The struct or union that ``text`` defines; ``define`` makes the types of definitions nested inside it."""
+    reader = Reader(text, define)
+    reader.accept("typedef")
+    kind = reader.take()
+    if kind not in ("struct", "union"):
+        raise reader.error("'struct NAME { … };' or 'union NAME { … };' is wanted here", kind)
+    tag = reader.take() if reader.at_name() else None
+    body = Body(kind, tag, reader.members())
+    if tag is None and reader.at_name():  # typedef struct { … } name;
+        body = body._replace(tag=reader.take())
+    elif reader.at_name():
+        reader.take()
+    reader.accept(";")
+    reader.end()
+    return body
+
+
+class Reader:
+    """A recursive-descent reader over the tokens of one declaration."""
+
+    def __init__(self, text: str, define: Callable[[Body], CType] | None = None):
+        if not isinstance(text, str):
+            raise ForeignTypeError(f"a C declaration is a str, not {text!r}")
+        self.text = text
+        self.define = define
+        self.tokens = [token for token in _TOKEN.findall(text) if token]
+        self.position = 0
+
+    def error(self, why: str, token: str | None = None) -> ForeignTypeError:
+        where = f" at {token!r}" if token else ""
+        return ForeignTypeError(f"cannot read the C declaration {self.text!r}{where}: {why}")
+
+    def peek(self) -> str:
+        return self.tokens[self.position] if self.position < len(self.tokens) else ""
+
+    def take(self) -> str:
+        token = self.peek()
+        self.position += 1
+        return token
+
+    def accept(self, wanted: str) -> bool:
+        if self.peek() == wanted:
+            self.position += 1
+            return True
+        return False
+
+    def expect(self, wanted: str) -> None:
+        if not self.accept(wanted):
+            raise self.error(f"{wanted!r} is wanted here", self.peek() or "the end")
+
+    def at_name(self) -> bool:
+        token = self.peek()
+        return bool(token) and (token[0].isalpha() or token[0] == "_")
+
+    def end(self) -> None:
+        if self.peek():
+            raise self.error("nothing more is wanted here", self.peek())
+
+    # --- specifiers ---
+
+    def declaration(self) -> tuple[str | None, CType, tuple]:
+        """``(name or None, type, parameter names if it is a function)``."""
+        base, const = self.specifiers()
+        return self.declarator(base, const)
+
+    def specifiers(self) -> tuple[CType, bool]:
+        basic: list[str] = []
+        named: CType | None = None
+        const = False
+        while self.at_name():
+            token = self.peek()
+            if token in _QUALIFIERS or token in _STORAGE:
+                const = const or token in ("const", "__const")
+            elif token in _BASIC:
+                basic.append(token)
+            elif token in ("struct", "union"):
+                self.take()
+                named = self.struct(token)
+                continue
+            elif token == "enum":
+                self.take()
+                self.take()
+                named = WORDS["unsigned-int"]
+                continue
+            elif named is None and not basic:
+                named = self.typedef(token)
+            else:
+                break
+            self.take()
+        if named is not None and basic:
+            raise self.error(f"{' '.join(basic)!r} does not go with {named.spelling!r}")
+        if named is not None:
+            return named, const
+        if not basic:
+            raise self.error("a type is wanted here", self.peek() or "the end")
+        word = _COMBINATIONS.get(tuple(sorted(basic)))
+        if word is None:
+            raise self.error(f"{' '.join(basic)!r} is no C type")
+        return WORDS[word], const
+
+    def struct(self, kind: str) -> CType:
+        tag = self.take() if self.at_name() else None
+        if self.peek() == "{":
+            if self.define is None:
+                raise self.error(f"a {kind} is defined by define_c_struct or define_c_struct_auto, not here", "{")
+            return self.define(Body(kind, tag, self.members()))
+        if tag is None:
+            raise self.error(f"a tag is wanted after {kind!r}", self.peek() or "the end")
+        return tagged(kind, tag)
+
+    def typedef(self, name: str) -> CType:
+        try:
+            return TYPEDEFS[name]
+        except KeyError:
+            known = [*TYPEDEFS, *_BASIC, *WORDS]
+            raise ForeignTypeError(
+                f"unknown type {name!r} in the C declaration {self.text!r}{nearest(name, known)}"
+            ) from None
+
+    # --- declarators ---
+
+    def declarator(self, base: CType, const: bool = False) -> tuple[str | None, CType, tuple]:
+        """Read a declarator around ``base``; C11 §6.7.6."""
+        while self.accept("*"):
+            base = pointer_to(base, const)
+            const = False
+            while self.peek() in _QUALIFIERS:
+                const = const or self.take() in ("const", "__const")
+        if self.peek() == "(" and self.groups():
+            self.take()
+            start = self.position
+            self.skip_group()
+            base, _ = self.suffixes(base, const)
+            after = self.position
+            self.position = start
+            name, ctype, names = self.declarator(base)
+            self.expect(")")
+            self.position = after
+            return name, ctype, names
+        name = self.take() if self.at_name() else None
+        ctype, names = self.suffixes(base, const)
+        return name, ctype, names
+
+    def groups(self) -> bool:
+        """Whether the parenthesis here encloses a declarator, not parameters."""
+        following = self.tokens[self.position + 1] if self.position + 1 < len(self.tokens) else ""
+        return following in ("*", "(") or (
+            following[:1].isalpha() and following not in _BASIC | _QUALIFIERS | set(TYPEDEFS) | {"struct", "union", "enum"}
+        )
+
+    def skip_group(self) -> None:
+        depth = 1
+        while depth:
+            token = self.take()
+            if not token:
+                raise self.error("a ')' is missing")
+            depth += {"(": 1, ")": -1}.get(token, 0)
+
+    def suffixes(self, base: CType, const: bool) -> tuple[CType, tuple]:
+        if self.accept("("):
+            if const and base.is_pointer is False:
+                const = False  # a const result means nothing to the caller: C11 §6.7.6.3
+            parameters, names, variadic = self.parameters()
+            return FunctionType(base, parameters, variadic), names
+        lengths: list[int | None] = []
+        while self.accept("["):
+            lengths.append(self.constant("]") if self.peek() != "]" else None)
+            self.expect("]")
+        for length in reversed(lengths):
+            base = Array(base, length)
+        return base, ()
+
+    def parameters(self) -> tuple[tuple[CType, ...], tuple[str | None, ...], bool]:
+        types: list[CType] = []
+        names: list[str | None] = []
+        if self.accept(")"):
+            return (), (), False
+        while True:
+            if self.accept("..."):
+                self.expect(")")
+                return tuple(types), tuple(names), True
+            name, ctype, _ = self.declaration()
+            types.append(parameter_type(ctype))
+            names.append(name)
+            if self.accept(")"):
+                break
+            self.expect(",")
+        if len(types) == 1 and types[0] is VOID and names[0] is None:
+            return (), (), False
+        return tuple(types), tuple(names), False
+
+    def constant(self, end: str) -> int:
+        """An integer constant expression of literals and operators, up to ``end``."""
+        words = []
+        while self.peek() not in ("", end):
+            words.append(self.take())
+        if not words or not all(_CONSTANT.fullmatch(word) for word in words):
+            raise self.error("an integer constant is wanted here", " ".join(words) or end)
+        python = [f"0o{word}" if re.fullmatch(r"0[0-7]+", word) else {"/": "//"}.get(word, word) for word in words]
+        try:
+            return int(eval(" ".join(python), {"__builtins__": {}}))  # only literals and operators: checked above
+        except (SyntaxError, ZeroDivisionError, TypeError, ValueError) as error:
+            raise self.error(f"no integer constant: {error}", " ".join(words)) from None
+
+    # --- struct bodies ---
+
+    def members(self) -> list[Member]:
+        self.expect("{")
+        found: list[Member] = []
+        while not self.accept("}"):
+            base, const = self.specifiers()
+            if self.accept(";"):
+                found.append(Member(None, base, None))
+                continue
+            while True:
+                if self.peek() == ":":
+                    name, ctype = None, base
+                else:
+                    name, ctype, _ = self.declarator(base, const)
+                bits = None
+                if self.accept(":"):
+                    bits = self.member_bits()
+                found.append(Member(name, member_type(ctype), bits))
+                if self.accept(";"):
+                    break
+                self.expect(",")
+        return found
+
+    def member_bits(self) -> int:
+        words = ""
+        while self.peek() not in (",", ";", ""):
+            words += self.take()
+        if not words.isdigit():
+            raise self.error("the width of a bit-field is an integer constant", words)
+        return int(words)
+
+
+def pointer_to(target: CType, const: bool = False) -> CType:
+    """The type of a pointer to ``target``: ``const char *`` is the string type, a function's is its own."""
+    if isinstance(target, FunctionType):
+        return FunctionPointer(target)
+    if const and Pointer(target) is CHARACTER_POINTER:
+        return WORDS["string"]
+    return Pointer(target, const)
+
+
+def parameter_type(ctype: CType) -> CType:
+    """What a parameter declared as ``ctype`` really is: arrays and functions decay to pointers (C11 §6.7.6.3)."""
+    if isinstance(ctype, Array):
+        return pointer_to(ctype.target)
+    return FunctionPointer(ctype) if isinstance(ctype, FunctionType) else ctype
+
+
+def member_type(ctype: CType) -> CType:
+    if isinstance(ctype, FunctionType):
+        raise ForeignTypeError("a struct cannot hold a function, only a pointer to one")
+    return ctype

@@ -1,0 +1,454 @@
+"""Functions: what a declaration asks for, bound to a symbol of a library.
+
+A :class:`Declaration` holds what floor 0 must not know: the names, the library, the options, the C text.  Floor 0's
+``Function`` holds a trampoline, an address and flags, and asks its declaration for everything else.  The hooks at the end
+are how floor 0 reaches back: it converts common values by itself, and asks here for uncommon ones and for every error text.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+import _cffi_backend as cffi
+
+from epsilon import _backend
+from epsilon.declarator import parse_prototype
+from epsilon.errors import (
+    CallbackClosedError,
+    ForeignError,
+    ForeignMemoryError,
+    ForeignOSError,
+    ForeignTypeError,
+    ForeignValueError,
+    nearest,
+    shorten,
+)
+from epsilon.expressions import ctype, plain_word, word_of
+from epsilon.signatures import Signature, registry, signature_of
+from epsilon.typesystem import VOID_POINTER_TYPE, WORDS, CType, Direction, FunctionType
+from epsilon.typesystem import hooks as type_hooks
+
+CHECKS = ("nonnegative", "positive", "nonzero", "zero", "non-null")
+_OPTIONS = ("critical", "errno", "check", "name", "doc", "optional", "abi")
+
+
+class Declaration:
+    """What was declared of one function; its attributes are the function's."""
+
+    __slots__ = (
+        "__name__", "__weakref__", "cell", "critical", "check", "doc", "errno", "library", "names", "signature",
+        "symbol", "symbols", "tails",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        symbols: tuple[str, ...],
+        library: Any,
+        signature: Signature,
+        names: Sequence[str | None] = (),
+        *,
+        critical: bool = False,
+        errno: bool = False,
+        check: Any = None,
+        name: str | None = None,
+        doc: str | None = None,
+    ):
+        self.symbols = symbols
+        self.symbol = symbols[0]
+        self.library = library
+        self.cell = None if library is None else library.cell
+        self.signature = signature
+        self.names = tuple(names) + (None,) * (len(signature.parameters) - len(names))
+        self.critical, self.errno, self.check = critical, errno, check
+        self.__name__ = name or self.symbol
+        self.doc = doc
+        self.tails: dict[tuple, Any] = {}
+
+    def function(self, address: int | None = None) -> Any:
+        """The ``Function`` of this declaration."""
+        return self.make(self.signature.trampoline, address)
+
+    def make(self, trampoline: Any, address: int | None) -> Any:
+        return _backend.Function(
+            trampoline, self, self.cell, address, critical=self.critical, errno=self.errno, check=self.check
+        )
+
+    def resolve(self) -> int:
+        """The symbol's address; called once, by the first call."""
+        self.symbol, address = self.library.resolve(self.symbols)
+        return address
+
+    def reduce(self) -> tuple:
+        if self.library is None:
+            raise TypeError(f"{self}: a function without a library cannot be pickled, for its address means nothing elsewhere")
+        options = {"critical": self.critical, "errno": self.errno, "check": self.check, "doc": self.doc}
+        return (_rebind, (self.library, self.symbols, self.signature, self.names, {**options, "name": self.__name__}))
+
+    @property
+    def prototype(self) -> str:
+        """The C declaration."""
+        return self.signature.prototype(self.symbol, self.names)
+
+    @property
+    def argument_names(self) -> list[str]:
+        """The names of the arguments that a caller passes; a nameless parameter is ``arg1``, ``arg2`` …"""
+        return [self.name_of(index) for index in self.argument_indices()]
+
+    def argument_indices(self) -> list[int]:
+        return [index for index, parameter in enumerate(self.signature.parameters) if not is_output_only(parameter)]
+
+    def name_of(self, index: int) -> str:
+        return self.names[index] or f"arg{index + 1}"
+
+    @property
+    def __doc__(self) -> str:
+        return f"{self.prototype}\n\n{self.doc}" if self.doc else self.prototype
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "__qualname__":  # a class body cannot define this one
+            return self.__name__
+        raise AttributeError(f"a foreign function has no attribute {name!r}")
+
+    @property
+    def __signature__(self) -> Any:
+        import inspect
+
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        parameters = [inspect.Parameter(name, kind) for name in self.argument_names if name.isidentifier()]
+        if self.signature.variadic:
+            parameters.append(inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL))
+        return inspect.Signature(parameters)
+
+    def __str__(self) -> str:
+        return self.prototype
+
+
+def is_output_only(parameter: CType) -> bool:
+    return isinstance(parameter, Direction) and parameter.way == "out"
+
+
+# --- binding --------------------------------------------------------------------------------------------------------
+
+
+def bind(
+    library: Any,
+    declaration: Any,
+    result: Any = None,
+    parameters: Any = None,
+    *,
+    special: Mapping[Any, Any] | None = None,
+    **options: Any,
+) -> Any:
+    """Bind a function of ``library``: see ``Library.bind``.  ``special`` gives parameters of a prototype, by position, a
+    type that C text cannot say (``{0: ("in", "int")}``; ``"result"`` is the key of the result)."""
+    symbols, signature, names = read_declaration(declaration, result, parameters, special)
+    settings = read_options(symbols[0], signature, options)
+    if settings.pop("optional") and library.find(symbols) is None:
+        return None
+    return Declaration(symbols, library, signature, names, **settings).function()
+
+
+def read_declaration(
+    declaration: Any, result: Any, parameters: Any, special: Mapping[Any, Any] | None = None, abi: str = "default"
+) -> tuple[tuple[str, ...], Signature, Sequence[str | None]]:
+    """The symbol's names, the signature and the parameter names, from a prototype, a registered name, or types."""
+    word = word_of(declaration)
+    if word is not None and "(" in word:
+        if result is not None or parameters is not None:
+            raise ForeignTypeError(f"the prototype {word!r} says the types already; pass it alone")
+        prototype = parse_prototype(word)
+        return (prototype.name,), _specialised(prototype.type, special), prototype.parameters
+    symbols = (word,) if word is not None else tuple(word_of(name) for name in declaration)
+    if not symbols or not all(symbols):
+        raise ForeignTypeError(f"{shorten(declaration)}: a C prototype, a symbol's name or a list of names is wanted")
+    if result is None and parameters is None:
+        return symbols, _registered(symbols), ()
+    if parameters is None:
+        registered = registry.get(result)
+        if registered is not None:
+            return symbols, registered, ()
+        raise ForeignTypeError(f"{symbols[0]}: the parameter types are missing; bind(name, result, [types …])")
+    return symbols, Signature(result, parameters, abi=abi), ()
+
+
+def _specialised(type_: FunctionType, special: Mapping[Any, Any] | None) -> Signature:
+    parameters, result = list(type_.parameters), type_.result
+    for key, expression in (special or {}).items():
+        if key == "result":
+            result = ctype(expression)
+        else:
+            parameters[key] = ctype(expression)
+    return signature_of(result, tuple(parameters), type_.variadic, type_.abi)
+
+
+def _registered(symbols: tuple[str, ...]) -> Signature:
+    for symbol in symbols:
+        if symbol in registry:
+            return registry[symbol]
+    raise ForeignTypeError(
+        f"{symbols[0]!r} is no prototype, and no signature is registered under that name{nearest(symbols[0], registry)}; "
+        f"declare it: bind('int {symbols[0]}(…)') or bind({symbols[0]!r}, 'int', […])"
+    )
+
+
+def read_options(symbol: str, signature: Signature, options: dict[str, Any]) -> dict[str, Any]:
+    """Check the options of a binding; ``check`` becomes a word of floor 0 or a callable."""
+    for name in options:
+        if name not in _OPTIONS:
+            if name.replace("_", "-") in WORDS:
+                word = name.replace("_", "-")
+                raise ForeignTypeError(f"{symbol}: {word!r} is a type, and came as a keyword argument; in a method call "
+                                       f"write \"{word}\" or ':{word}")  # fmt: skip
+            raise ForeignTypeError(f"{symbol}: unknown option {name!r}{nearest(name, _OPTIONS)}; the options are "
+                                   f"{', '.join(_OPTIONS)}")  # fmt: skip
+    critical = bool(options.get("critical", False))
+    if critical and _backend.shim is None:
+        raise ForeignTypeError(f"{symbol}: :critical (the GIL kept) needs the shim: {_backend.why_no_shim}")
+    name, doc = options.get("name"), options.get("doc")
+    return {
+        "critical": critical,
+        "errno": bool(options.get("errno", False)),
+        "check": read_check(symbol, signature, options.get("check")),
+        "name": None if name is None else str(name),
+        "doc": None if doc is None else str(doc),
+        "optional": bool(options.get("optional", False)),
+    }
+
+
+def read_check(symbol: str, signature: Signature, check: Any) -> Any:
+    if check is None or check is False:
+        return None
+    word = word_of(check)
+    if word is None:
+        if callable(check):
+            return check
+        raise ForeignTypeError(f"{symbol}: check is one of {', '.join(CHECKS)}, or a callable; not {shorten(check)}")
+    word = plain_word(word)
+    if word not in CHECKS:
+        raise ForeignTypeError(f"{symbol}: unknown check {word!r}{nearest(word, CHECKS)}; the checks are {', '.join(CHECKS)}")
+    if signature.result.code in "vsFDg":
+        raise ForeignTypeError(f"{symbol}: the check {word!r} needs a number or a pointer, and the result is "
+                               f"{signature.result.spelling}")  # fmt: skip
+    return word
+
+
+def _rebind(library: Any, symbols: tuple, signature: Signature, names: tuple, options: dict[str, Any]) -> Any:
+    return Declaration(symbols, library, signature, names, **options).function()
+
+
+def function_at(address: int, signature: Signature, name: str = "function", library: Any = None) -> Any:
+    """A ``Function`` for a bare address, such as a function pointer that C gave."""
+    return Declaration((name,), library, signature).function(address)
+
+
+# --- variadic calls -------------------------------------------------------------------------------------------------
+
+
+def call_variadic(declaration: Declaration, arguments: tuple) -> Any:
+    """Make a variadic call: the tail's types come with the arguments, and each shape of tail has its trampoline."""
+    fixed = len(declaration.argument_indices())
+    types, values = [], []
+    for argument in arguments[fixed:]:
+        found, value = _tail_argument(argument)
+        types.append(found)
+        values.append(value)
+    key = tuple(types)
+    function = declaration.tails.get(key)
+    if function is None:
+        signature = declaration.signature
+        trampoline = signature.compile(signature.parameters + key, len(signature.parameters))
+        function = declaration.tails[key] = declaration.make(trampoline, None)
+    return function(*arguments[:fixed], *values)
+
+
+def _tail_argument(argument: Any) -> tuple[CType, Any]:
+    """The type and the value of one extra argument: a pair says both; else C's default promotions (C11 §6.5.2.2)."""
+    if isinstance(argument, Sequence) and not isinstance(argument, (str, bytes, bytearray)) and len(argument) == 2:
+        found = ctype(argument[0])
+        if found.code == "f":
+            found = WORDS["double"]
+        elif found.code in "bBhHcC?" and found.size < WORDS["int"].size:
+            return WORDS["int"], found.adapt(argument[1])
+        return found, argument[1]
+    if isinstance(argument, float):
+        return WORDS["double"], argument
+    if isinstance(argument, (str, bytes)):
+        return WORDS["string"], argument
+    if hasattr(argument, "__index__"):
+        number = argument.__index__()
+        return (WORDS["int"] if -(2**31) <= number < 2**31 else WORDS["long-long"]), number
+    return VOID_POINTER_TYPE, argument
+
+
+# --- floor 0's hooks ------------------------------------------------------------------------------------------------
+
+
+def adapt(found: CType, value: Any) -> Any:
+    return found.adapt(value)
+
+
+def explain(who: Any, index: int, error: BaseException) -> BaseException:
+    """Put the function and the parameter (``index`` -1: the result) into a conversion's error."""
+    if not isinstance(error, ForeignError) or error.function is not None:
+        return error
+    if isinstance(who, Declaration):
+        error.function = who.symbol
+        head, signature, names = f"{who.symbol}()", who.signature, who.names
+        if index >= len(names):
+            error.args = (f"{head}: extra argument {index - len(names) + 1}: {error.args[0]}",)
+            return error
+        name = "" if index < 0 or names[index] is None else f" {names[index]!r}"
+    elif isinstance(who, _backend.Trampoline):
+        head, signature, name = f"trampoline of {who.signature}", who.signature, ""
+    else:
+        error.args = (f"callback {getattr(who, '__qualname__', who)}: the result: {error.args[0]}",)
+        return error
+    found = signature.result if index < 0 else signature.parameters[index]
+    place = "result" if index < 0 else f"parameter {index + 1}{name}"
+    error.args = (f"{head}: {place} ({found.spelling}): {error.args[0]}",)
+    return error
+
+
+def undecodable(found: Any, value: bytes) -> NoReturn:
+    found.decode(value)
+    raise AssertionError("floor 0 found bytes undecodable that Python decodes")
+
+
+def check_failed(declaration: Declaration, result: Any, errno: int | None, arguments: tuple) -> NoReturn:
+    """A check refused the result: raise the error that says so."""
+    given = ", ".join(
+        f"{name}={shorten(value)}" for name, value in zip(declaration.argument_names, arguments, strict=False)
+    )
+    check = declaration.check if isinstance(declaration.check, str) else getattr(declaration.check, "__name__", "check")
+    call = f"{declaration.symbol}({given})"
+    if errno is not None:
+        raise ForeignOSError(f"{call} gave {shorten(result)}: [errno {errno}] {os.strerror(errno)}",
+                             code=errno, function=declaration.symbol)  # fmt: skip
+    raise ForeignError(f"{call} gave {shorten(result)}, which is not {check}", code=result, function=declaration.symbol)
+
+
+def arrange(who: Any, arguments: tuple, keywords: dict[str, Any] | None) -> Any:
+    """The positional arguments of a call that came otherwise; a list of one holds the result of a variadic call."""
+    if not isinstance(who, Declaration):
+        wanted = who.signature
+        raise ForeignTypeError(f"trampoline of {wanted}: call it with an address and {len(wanted.parameters)} arguments, by "
+                               f"position; {len(arguments)} given")  # fmt: skip
+    names = who.argument_names
+    if keywords:
+        given = dict(zip(names, arguments, strict=False))
+        for name, value in keywords.items():
+            if name not in names:
+                if name.replace("_", "-") in WORDS:
+                    raise ForeignTypeError(f"{who}: {name!r} is a type, not a parameter; in Hy a bare keyword in a call is a "
+                                           f"keyword argument", function=who.symbol)  # fmt: skip
+                raise ForeignTypeError(f"{who}: no parameter is called {name!r}{nearest(name, names)}", function=who.symbol)
+            if name in given:
+                raise ForeignTypeError(f"{who}: parameter {name!r} is given twice", function=who.symbol)
+            given[name] = value
+        missing = [name for name in names if name not in given]
+        if not missing:
+            arguments = tuple(given[name] for name in names) + arguments[len(names) :]
+    if who.signature.variadic and len(arguments) > len(names):
+        return [call_variadic(who, arguments)]
+    if len(arguments) != len(names):
+        raise ForeignTypeError(
+            f"{who}: {len(names)} argument{'s' * (len(names) != 1)} wanted"
+            f"{' (' + ', '.join(names) + ')' if names else ''}, {len(arguments) + len(keywords or ())} given",
+            function=who.symbol,
+        )
+    return arguments
+
+
+def callback_closed(name: str, file: str | None, line: int) -> CallbackClosedError:
+    where = f"was closed at {file}:{line}" if file else "was garbage-collected (keep a reference for as long as C may call it)"
+    return CallbackClosedError(f"C called the callback {name}, which {where}")
+
+
+def memory_ended(memory: Any) -> NoReturn:
+    raise ForeignMemoryError(f"use of {memory!r} after its end: it was freed at {memory.ended_at or 'an unknown place'}")
+
+
+def library_closed(declaration: Declaration) -> NoReturn:
+    raise ForeignError(f"{declaration}: the library {declaration.library.name!r} is closed", function=declaration.symbol)
+
+
+def another_exception(first: BaseException, later: BaseException) -> None:
+    """A second callback of one foreign call failed: the first exception is raised, the later one is its note."""
+    note = f"and then, in the same foreign call: {type(later).__name__}: {later}"
+    if hasattr(first, "add_note"):
+        first.add_note(note)
+    else:
+        first.__notes__ = [*getattr(first, "__notes__", ()), note]
+
+
+def callback_cdata(callback: Any) -> Any:
+    """A cffi function pointer to a callback."""
+    signature = callback.signature
+    backend = cffi.new_pointer_type(WORDS["void"].backend) if signature is None else signature.function_type().backend
+    return cffi.cast(backend, callback.address)
+
+
+def null_pointer(found: CType) -> NoReturn:
+    raise ForeignValueError(f"C passed NULL where a {found.spelling} to read from was declared")
+
+
+def call_pointer(target: FunctionType, pointer: Any) -> Any:
+    """The Python callable for a function pointer that C gave."""
+    signature = signature_of(target.result, target.parameters, target.variadic, target.abi)
+    return function_at(int(cffi.cast(WORDS["uintptr"].backend, pointer)), signature)
+
+
+_backend.set_hooks(
+    adapt=adapt, explain=explain, undecodable=undecodable, check_failed=check_failed, arguments=arrange,
+    closed=callback_closed, dead=memory_ended, library_closed=library_closed, another=another_exception,
+    cdata=callback_cdata, null_pointer=null_pointer,
+)  # fmt: skip
+type_hooks["call_pointer"] = call_pointer
+
+
+# --- one call, without a binding ------------------------------------------------------------------------------------
+
+_called: dict[tuple, Any] = {}
+
+
+def shared_call(target: Any, result: Any, *rest: Any) -> Any:
+    """Call ``(symbol, library)`` with the given result type, parameter types and arguments.
+
+    The function is bound once for each symbol, library and signature.  A registered name may stand in place of the types.
+
+    >>> shared_call(("strlen", "libc"), "unsigned-long", ["string"], "hello")
+    5
+    """
+    if result in registry if word_of(result) else False:
+        signature, arguments = registry[result], rest
+    elif not rest:
+        raise ForeignTypeError(f"shared_call({shorten(target)}, {shorten(result)}): the list of parameter types is missing")
+    else:
+        signature, arguments = Signature(result, rest[0]), rest[1:]
+    return bound(target, signature)(*arguments)
+
+
+def bound(target: Any, signature: Signature) -> Any:
+    """The function of ``(symbol, library)`` with this signature, bound once."""
+    from epsilon.libraries import library_for
+
+    symbol, name = read_target(target)
+    key = (symbol, name, signature)
+    function = _called.get(key)
+    if function is None or function.cell.closed:
+        function = _called[key] = Declaration((symbol,), library_for(name), signature).function()
+    return function
+
+
+def read_target(target: Any) -> tuple[str, Any]:
+    items = list(target) if isinstance(target, Sequence) and not isinstance(target, (str, bytes)) else None
+    if items is not None and len(items) == 2 and word_of(items[0]) == "quote" and not isinstance(items[1], str):
+        return read_target(items[1])
+    if items is None or len(items) != 2 or word_of(items[0]) is None:
+        raise ForeignTypeError(f"a function is named by (symbol, library), such as ('strlen', 'libc'); not by {shorten(target)}")
+    library = word_of(items[1])
+    return word_of(items[0]), library if library is not None else items[1]
+
+

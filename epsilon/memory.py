@@ -1,0 +1,405 @@
+"""Memory: allocated, pooled and pinned, with a type, bounds and a known end.
+
+Everything here hands out :class:`ForeignMemory`, a guarded block: an index outside raises ``ForeignIndexError``, a use after
+the end ``ForeignMemoryError`` with the place where it ended.  Pointers that C gave are plain cffi pointers, which know
+neither; ``deref`` reads through both.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import _cffi_backend as cffi
+
+from epsilon import _backend
+from epsilon.errors import (
+    ForeignError,
+    ForeignIndexError,
+    ForeignMemoryError,
+    ForeignTypeError,
+    ForeignValueError,
+    shorten,
+)
+from epsilon.expressions import ctype
+from epsilon.structs import ArrayView, Struct, caller
+from epsilon.typesystem import TAGS, WORDS, Array, CData, CType, Pointer, String, StructCType
+from epsilon.typesystem import hooks as type_hooks
+
+_UINTPTR = WORDS["uintptr"].backend
+
+
+class ForeignMemory(_backend.Guarded):
+    """``count`` values of C type ``element``, one after the other.
+
+    ``memory[i]`` reads and ``memory[i] = value`` writes an element; ``len``, iteration and slices work.  It passes as a
+    pointer to its element type, ends with ``with`` or ``foreign_free``, and is freed when it is collected.
+    """
+
+    __slots__ = ("count", "element", "readonly")
+
+    def __new__(
+        cls, element: CType, count: int, address: int | None = None, owner: Any = None, readonly: bool = False
+    ) -> ForeignMemory:
+        pointer = cffi.new_pointer_type(element.backend)
+        self = super().__new__(cls, pointer, element.size * count, element.alignment, address, owner)
+        self.element, self.count, self.readonly = element, count, readonly
+        return self
+
+    def _place(self, index: Any) -> int:
+        if not hasattr(index, "__index__"):
+            raise ForeignTypeError(f"an index is an int, not {shorten(index)}")
+        place = index.__index__()
+        if not 0 <= place < self.count:
+            raise ForeignIndexError(f"index {place} of {self!r}, which has {self.count} elements")
+        return self.address + place * self.element.size
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(self.count))]
+        return read(self.element, self._place(index), self)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        if self.readonly:
+            raise ForeignMemoryError(f"{self!r} is read-only")
+        if isinstance(index, slice):
+            places, values = range(*index.indices(self.count)), list(value)
+            if len(places) != len(values):
+                raise ForeignValueError(f"{self!r}: got {len(values)} values for {len(places)} elements")
+            for place, one in zip(places, values, strict=True):
+                self[place] = one
+            return
+        address = self._place(index)
+        try:
+            kept = self.element.converter.write(address, value)
+        except ForeignError as error:
+            if error.function is None:
+                error.args = (f"{self!r}: element {index}: {error.args[0]}",)
+            raise
+        if kept is not None or self.element.is_pointer:
+            self.kept[address] = (kept, value)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[place] for place in range(self.count))
+
+    @property
+    def cdata(self) -> Any:
+        """A cffi pointer to the first element, for plain cffi code; it does not keep the memory alive."""
+        return cffi.cast(self.pointer_type, self.address)
+
+    def __enter__(self) -> ForeignMemory:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.alive:
+            self.end(caller())
+
+    def __repr__(self) -> str:
+        state = f"at {self.address:#x}" if self.alive else "ended"
+        return f"<foreign memory {Array(self.element, self.count).spelling}, {state}>"
+
+
+def read(element: CType, address: int, owner: Any) -> Any:
+    """The value of type ``element`` at ``address``: structs and arrays as views that keep ``owner`` alive."""
+    if isinstance(element, StructCType):
+        return element.python_class.view(address, owner)
+    if isinstance(element, Array):
+        return ArrayView(owner, element, address)
+    return element.converter.read(address)
+
+
+def _element(type_: Any, what: str) -> CType:
+    element = ctype(type_)
+    if element.size is None:
+        raise ForeignTypeError(f"{what}: a value of type {element.spelling} has no size")
+    return element
+
+
+def _count(count: Any, what: str) -> int:
+    if not hasattr(count, "__index__"):
+        raise ForeignTypeError(f"{what}: the count is an int, not {shorten(count)}")
+    number = count.__index__()
+    if number < 0:
+        raise ForeignValueError(f"{what}: the count is 0 or more, not {number}")
+    return number
+
+
+def foreign_alloc(type: Any, count: Any = None, initial: Any = None) -> ForeignMemory:
+    """Allocate ``count`` (1) values of ``type``, zeroed; ``initial`` is a sequence of values, or one for all.
+
+    Raises ``ForeignValueError`` for more initial values than elements, and the conversion's error for one that does not
+    fit.  A sequence without ``count`` says how many there are.
+
+    >>> p = foreign_alloc("int", count=3, initial=[7, 8])
+    >>> list(p)
+    [7, 8, 0]
+    >>> foreign_free(p)
+    >>> p[0]
+    Traceback (most recent call last):
+    ...
+    epsilon.errors.ForeignMemoryError: use of <foreign memory int[3], ended> after its end: it was freed at ...
+    """
+    element = _element(type, "foreign_alloc")
+    values = None
+    if initial is not None:
+        single = isinstance(initial, (str, bytes, Struct)) or not hasattr(initial, "__iter__") or hasattr(initial, "keys")
+        values = initial if single else list(initial)
+        if single:
+            values = [initial] * (1 if count is None else _count(count, "foreign_alloc"))
+        if count is None:
+            count = len(values)
+    count = 1 if count is None else _count(count, "foreign_alloc")
+    if values is not None and len(values) > count:
+        raise ForeignValueError(f"foreign_alloc: {len(values)} initial values for {count} elements of {element.spelling}")
+    memory = ForeignMemory(element, count)
+    for index, value in enumerate(values or ()):
+        memory[index] = value
+    return memory
+
+
+def foreign_free(memory: Any) -> None:
+    """Free what ``foreign_alloc`` gave.
+
+    Raises ``ForeignMemoryError`` when it has been freed already, or is nothing that was allocated here.
+    """
+    if not isinstance(memory, (ForeignMemory, Struct)) or memory.owner is not None:
+        raise ForeignMemoryError(f"foreign_free: {shorten(memory)} was not allocated by foreign_alloc")
+    memory.end(caller())
+
+
+def foreign_memory(type: Any, count: Any = None, initial: Any = None) -> ForeignMemory:
+    """``foreign_alloc`` for a ``with`` block, at whose end the memory ends.
+
+    >>> with foreign_memory("int", count=2) as p:
+    ...     p[1] = 5
+    ...     list(p)
+    [0, 5]
+    """
+    return foreign_alloc(type, count, initial)
+
+
+# --- pools ----------------------------------------------------------------------------------------------------------
+
+
+class _Pools(threading.local):
+    def __init__(self) -> None:
+        self.free: dict[tuple[CType, int], list[ForeignMemory]] = {}
+
+
+_pools = _Pools()
+
+
+class PooledMemory(ForeignMemory):
+    """A block of this thread's pool; at the end of ``with`` it goes back, and the next block of its kind is that one."""
+
+    __slots__ = ("block",)
+
+    def __exit__(self, *exception: object) -> None:
+        if self.alive:
+            self.end(caller())
+            _pools.free.setdefault((self.element, self.count), []).append(self.block)
+
+
+def pooled_memory(type: Any, count: Any = 1) -> PooledMemory:
+    """Memory from this thread's pool, for a ``with`` block.  A reused block holds what was last in it.
+
+    >>> with pooled_memory("int", count=4) as p:
+    ...     p[0] = 1
+    """
+    element, count = _element(type, "pooled_memory"), _count(count, "pooled_memory")
+    free = _pools.free.get((element, count))
+    block = free.pop() if free else ForeignMemory(element, count)
+    pooled = PooledMemory(element, count, block.address, (block,))
+    pooled.block = block
+    return pooled
+
+
+# --- pinned buffers -------------------------------------------------------------------------------------------------
+
+_FORMATS = {
+    "b": "int8", "B": "uint8", "c": "char", "?": "bool", "h": "short", "H": "unsigned-short", "i": "int",
+    "I": "unsigned-int", "l": "long", "L": "unsigned-long", "q": "long-long", "Q": "unsigned-long-long", "n": "ssize",
+    "N": "size", "f": "float", "d": "double",
+}  # fmt: skip
+_CHARACTERS = cffi.new_array_type(cffi.new_pointer_type(cffi.new_primitive_type("char")), None)
+
+
+class PinnedArray(ForeignMemory):
+    """The memory of a Python object with the buffer protocol, in place; the object cannot be resized meanwhile."""
+
+    __slots__ = ("hold",)
+
+    def __exit__(self, *exception: object) -> None:
+        super().__exit__()
+        if self.hold is not None:
+            cffi.release(self.hold)
+            self.hold = None
+
+
+def pinned_array(array: Any) -> PinnedArray:
+    """The memory of ``array`` (a ``bytearray``, ``array.array``, NumPy array …) without a copy, for a ``with`` block.
+
+    Its elements have the array's own type; a read-only object gives read-only memory.  Raises ``ForeignTypeError`` for an
+    object without the buffer protocol or with elements that are no C scalars, ``ForeignValueError`` for memory that is not
+    contiguous.
+
+    >>> data = bytearray(b"abc")
+    >>> with pinned_array(data) as p:
+    ...     p[0] = ord("x")
+    >>> data
+    bytearray(b'xbc')
+    """
+    try:
+        view = memoryview(array)
+    except TypeError:
+        raise ForeignTypeError(f"pinned_array takes an object with the buffer protocol, not {shorten(array)}") from None
+    with view:
+        if not view.c_contiguous:
+            raise ForeignValueError(f"pinned_array: the memory of {shorten(array)} is not contiguous")
+        word = _FORMATS.get(view.format.lstrip("@="))
+        if word is None:
+            raise ForeignTypeError(f"pinned_array: elements of format {view.format!r} are no C scalars")
+        element, count, readonly = WORDS[word], view.nbytes // view.itemsize, view.readonly
+    hold = cffi.from_buffer(_CHARACTERS, array, not readonly)
+    pinned = PinnedArray(element, count, int(cffi.cast(_UINTPTR, hold)), (hold, array), readonly)
+    pinned.hold = hold
+    return pinned
+
+
+# --- reading through pointers ---------------------------------------------------------------------------------------
+
+
+def deref(pointer: Any, index: int = 0) -> Any:
+    """The value ``index`` elements after where ``pointer`` points, as its type says.
+
+    Memory of Epsilon's is bounds-checked; a pointer that C gave is trusted, unless it is ``NULL``.  Raises
+    ``ForeignTypeError`` for a ``void *``, which has no element type (cast it first), and ``ForeignMemoryError`` for NULL.
+
+    >>> deref(foreign_alloc("double", initial=[1.5, 2.5]), 1)
+    2.5
+    """
+    if isinstance(pointer, ForeignMemory):
+        return pointer[index]
+    if isinstance(pointer, Struct) and index == 0:
+        return pointer
+    element = _pointed(pointer, "deref")
+    if element.size is None:
+        raise ForeignTypeError(f"deref: {shorten(pointer)} points to {element.spelling}, which has no size; cast it first")
+    return read(element, _raw_address(pointer, "deref") + index * element.size, pointer)
+
+
+def deref_int(pointer: Any, index: int = 0) -> int:
+    """The C ``int`` at ``pointer``, whatever its type says; the classic comparator over ``:pointer`` reads so.
+
+    >>> deref_int(foreign_alloc("int", initial=[41, 42]), 1)
+    42
+    """
+    integer = WORDS["int"]
+    offset = index * integer.size
+    if isinstance(pointer, _backend.Guarded):
+        if offset < 0 or offset + integer.size > pointer.size >= 0:
+            raise ForeignIndexError(f"deref_int: int {index} of {pointer!r}, which has {pointer.size} bytes")
+        return integer.converter.read(pointer.address + offset)
+    return integer.converter.read(_raw_address(pointer, "deref_int") + offset)
+
+
+def _raw_address(pointer: Any, what: str) -> int:
+    if not isinstance(pointer, CData):
+        raise ForeignTypeError(f"{what} takes a pointer, not {shorten(pointer)}")
+    address = int(cffi.cast(_UINTPTR, pointer))
+    if address == 0:
+        raise ForeignMemoryError(f"{what}: {shorten(pointer)} is NULL")
+    return address
+
+
+def _pointed(pointer: Any, what: str) -> CType:
+    if not isinstance(pointer, CData) or cffi.typeof(pointer).kind not in ("pointer", "array"):
+        raise ForeignTypeError(f"{what} takes a pointer, not {shorten(pointer)}")
+    return ctype_of(cffi.typeof(pointer).item)
+
+
+def ctype_of(backend: Any) -> CType:
+    """The C type that a cffi type stands for."""
+    found = _by_backend.get(backend)
+    if found is None:
+        if backend.kind == "pointer":
+            found = Pointer(ctype_of(backend.item))
+        elif backend.kind in ("struct", "union"):
+            found = next((known for known in TAGS.values() if known.backend is backend), None)
+        if found is None:
+            raise ForeignTypeError(f"no type of Epsilon's stands for cffi's {cffi.getcname(backend, '')!r}")
+    return found
+
+
+_by_backend = {WORDS[word].backend: WORDS[word] for word in reversed(WORDS) if WORDS[word].code not in "zPyYv"}
+_by_backend[WORDS["void"].backend] = WORDS["void"]
+
+
+def is_null_pointer(pointer: Any) -> bool:
+    """Whether ``pointer`` is ``None`` or a C pointer that is NULL.
+
+    >>> is_null_pointer(None), is_null_pointer(foreign_alloc("int"))
+    (True, False)
+    """
+    if pointer is None:
+        return True
+    if isinstance(pointer, CData) and cffi.typeof(pointer).kind in ("pointer", "function"):
+        return int(cffi.cast(_UINTPTR, pointer)) == 0
+    if isinstance(pointer, (_backend.Guarded, _backend.Callback, _backend.Function, CData)):
+        return False
+    raise ForeignTypeError(f"is_null_pointer takes a pointer, not {shorten(pointer)}")
+
+
+def foreign_string(pointer: Any, encoding: str | None = "utf-8", errors: str = "strict") -> Any:
+    """The NUL-terminated text at ``pointer``: a str, bytes where ``encoding`` is None, or None for NULL.
+
+    >>> foreign_string(foreign_alloc("char", initial=b"text" + bytes(1)))
+    'text'
+    """
+    if is_null_pointer(pointer):
+        return None
+    if isinstance(pointer, ForeignMemory):
+        raw = bytes(cffi.buffer(cffi.cast(_CHARACTER_POINTER, pointer.address), pointer.size)).split(b"\0", 1)[0]
+    elif isinstance(pointer, CData):
+        raw = cffi.string(cffi.cast(_CHARACTER_POINTER, pointer))
+    else:
+        raise ForeignTypeError(f"foreign_string takes a pointer, not {shorten(pointer)}")
+    return String(encoding, errors).decode(raw)
+
+
+_CHARACTER_POINTER = cffi.new_pointer_type(cffi.new_primitive_type("char"))
+
+
+def struct_pointer(struct: Any) -> ForeignMemory:
+    """A pointer to a struct, which keeps it alive and ends with it.
+
+    >>> from epsilon.structs import define_c_struct
+    >>> one = define_c_struct("one", [("a", "int")])(a=3)
+    >>> deref(struct_pointer(one)).a
+    3
+    """
+    if not isinstance(struct, Struct):
+        raise ForeignTypeError(f"struct_pointer takes a struct, not {shorten(struct)}")
+    return ForeignMemory(struct.ctype, 1, struct.address, struct)
+
+
+def copy_sequence(array: Array, values: Any) -> ForeignMemory:
+    """The copy that a sequence argument becomes."""
+    if isinstance(values, (str, bytes)) and array.target.code in "cCbB":
+        values = values.encode() if isinstance(values, str) else values
+    elif isinstance(values, (str, bytes)) or not hasattr(values, "__iter__"):
+        raise array.refusal(values)
+    values = list(values)
+    if array.length is not None and len(values) != array.length:
+        raise ForeignValueError(f"got {len(values)} values, wanted {array.length}")
+    return foreign_alloc(array.target, max(len(values), 1), values)
+
+
+type_hooks["copy_sequence"] = copy_sequence

@@ -1,0 +1,250 @@
+"""Signatures and their registry: what a function looks like to C, once for each meaning.
+
+Equal signatures are the same object, whatever spelling they came from, and each has **one** trampoline, compiled on first
+use and shared by every function and callback of the signature.  The registry is the mapping of names to signatures that a
+user fills; the trampolines belong to the signatures themselves, so that nothing is compiled twice for two names.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from epsilon import _backend
+from epsilon.errors import ForeignTypeError, nearest, shorten
+from epsilon.expressions import ctype, known_names, parameter_types, plain_word, spell, word_of
+from epsilon.typesystem import Array, CType, Direction, FunctionType, Void
+
+ABIS = ("default", "cdecl", "system", "stdcall", "fastcall")
+#: on every platform but 32-bit Windows these are the one convention there is
+_SAME_AS_DEFAULT = {"default", "cdecl", "system"}
+
+_lock = threading.RLock()
+_interned: dict[tuple, Signature] = {}
+_counters = {"hits": 0, "misses": 0}
+
+
+class Signature:
+    """The result type, the parameter types, whether more arguments may follow (``variadic``), and the convention.
+
+    >>> Signature("int", ["int", "int"]) is Signature(":int", ("int", "signed int"))
+    True
+    >>> Signature("unsigned-long", ["string"])
+    <Signature unsigned long (const char *)>
+    """
+
+    __slots__ = ("__weakref__", "_callback_backend", "_trampoline", "abi", "parameters", "result", "variadic")
+    result: CType
+    parameters: tuple[CType, ...]
+    variadic: bool
+    abi: str
+
+    def __new__(cls, result: Any, parameters: Any = (), variadic: bool = False, abi: str = "default") -> Signature:
+        types, ellipsis = parameter_types(parameters)
+        return signature_of(ctype(result), types, variadic or ellipsis, abi)
+
+    @property
+    def trampoline(self) -> Any:
+        """The trampoline of this signature, compiled on first use."""
+        found = self._trampoline
+        if found is not None:
+            _counters["hits"] += 1
+            return found
+        with _lock:
+            if self._trampoline is None:
+                _counters["misses"] += 1
+                self._trampoline = self.compile(self.parameters, len(self.parameters) if self.variadic else -1)
+            return self._trampoline
+
+    def compile(self, parameters: tuple[CType, ...], fixed: int = -1) -> Any:
+        """A new trampoline for these parameters; ``fixed`` is how many come before a variadic tail."""
+        forced = "libffi" if _backend.strategy == "libffi" else None
+        converters = tuple(parameter.converter for parameter in parameters)
+        return _backend.Trampoline(self, self.result.converter, converters, fixed, forced)
+
+    def function_type(self) -> FunctionType:
+        return FunctionType(self.result, self.parameters, self.variadic, self.abi)
+
+    def prototype(self, name: str, names: Sequence[str | None] = ()) -> str:
+        """The C declaration of a function of this signature.
+
+        >>> Signature("unsigned-long", ["string"]).prototype("strlen", ["s"])
+        'unsigned long strlen(const char *s)'
+        """
+        parts = [
+            parameter.declare((names[index] if index < len(names) else None) or "").rstrip()
+            for index, parameter in enumerate(self.parameters)
+        ]
+        if self.variadic:
+            parts.append("...")
+        return self.result.declare(f"{name}({', '.join(parts) or 'void'})")
+
+    def __str__(self) -> str:
+        return self.prototype("").replace("(", " (", 1).replace("  (", " (")
+
+    def __repr__(self) -> str:
+        return f"<Signature {self}>"
+
+    def __reduce__(self):
+        return (signature_of, (self.result, self.parameters, self.variadic, self.abi))
+
+    def __copy__(self) -> Signature:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Signature:
+        return self
+
+
+def signature_of(
+    result: CType, parameters: tuple[CType, ...], variadic: bool = False, abi: str = "default"
+) -> Signature:
+    """The interned signature of these types."""
+    key = (result, parameters, variadic, abi)
+    found = _interned.get(key)
+    if found is not None:
+        return found
+    abi = _check_abi(abi)
+    if isinstance(result, (Direction, Array)) or result.code in "yY":
+        raise ForeignTypeError(f"a C function cannot return {result.spelling} (declared as {spell(result)})")
+    if result.size is None and not isinstance(result, Void):
+        raise ForeignTypeError(f"a function cannot return {result.spelling}, whose definition is not known")
+    for index, parameter in enumerate(parameters, 1):
+        if parameter.code == "s" and parameter.size is None:
+            raise ForeignTypeError(f"parameter {index} is {parameter.spelling}, whose definition is not known")
+    with _lock:
+        self = object.__new__(Signature)
+        self.result, self.parameters, self.variadic, self.abi = result, parameters, variadic, abi
+        self._trampoline = self._callback_backend = None
+        canonical = _interned.setdefault((result, parameters, variadic, abi), self)
+        _interned[key] = canonical
+    return canonical
+
+
+def _check_abi(abi: Any) -> str:
+    word = plain_word(word_of(abi) or "")
+    if word in _SAME_AS_DEFAULT:
+        return "default"
+    if word in ABIS:
+        raise ForeignTypeError(f"the calling convention {word!r} does not exist on this platform; it has "
+                               f"{', '.join(sorted(_SAME_AS_DEFAULT))}")  # fmt: skip
+    raise ForeignTypeError(f"unknown calling convention {shorten(abi)}{nearest(word, ABIS)}")
+
+
+class Registry(Mapping):
+    """The mapping of registered names to signatures; ``epsilon.registry`` is the one there is.
+
+    >>> registry = Registry()
+    >>> registry.register("length", "unsigned-long", ["string"])
+    <Signature unsigned long (const char *)>
+    >>> registry["length"].parameters
+    (<CType 'const char *'>,)
+    """
+
+    def __init__(self) -> None:
+        self._names: dict[str, Signature] = {}
+
+    def __getitem__(self, name: Any) -> Signature:
+        word = word_of(name)
+        found = self._names.get(word.lstrip("':") if word else name)
+        if found is None:
+            raise KeyError(name)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(list(self._names))
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __repr__(self) -> str:
+        return f"<registry of {len(self._names)} names, {len(self.signatures())} signatures>"
+
+    def register(self, name: Any, result: Any, parameters: Any = (), *, replace: bool = False, abi: str = "default"):
+        """Give a signature a name that then serves wherever types do.
+
+        Raises ``ForeignTypeError`` for a name that is a type, or that already means another signature (unless
+        ``replace``).
+        """
+        word = (word_of(name) or "").lstrip("':")
+        if not word:
+            raise ForeignTypeError(f"a signature's name is a word, not {shorten(name)}")
+        if plain_word(word) in known_names():
+            raise ForeignTypeError(f"{word!r} is a type and cannot name a signature")
+        signature = Signature(result, parameters, abi=abi)
+        with _lock:
+            known = self._names.get(word)
+            if known is not None and known is not signature and not replace:
+                raise ForeignTypeError(f"{word!r} is registered as {known} already, and {signature} is another "
+                                       "signature; pass replace=True to replace it")  # fmt: skip
+            self._names[word] = signature
+        return signature
+
+    def trampoline(self, result: Any, parameters: Any = ()) -> Any:
+        """The one trampoline of a signature: ``trampoline(address, *arguments)``."""
+        return Signature(result, parameters).trampoline
+
+    def signatures(self) -> tuple[Signature, ...]:
+        """Every signature that has been made."""
+        with _lock:
+            return tuple(dict.fromkeys(_interned.values()))
+
+    def stats(self) -> dict[str, Any]:
+        """How much was compiled and used: ``trampolines`` there are, ``hits`` and ``misses`` of the lookup, and for each
+        signature with a trampoline its ``calls``, ``callbacks`` and ``strategy``."""
+        compiled = {found: found._trampoline for found in self.signatures() if found._trampoline is not None}
+        return {
+            "trampolines": len(compiled),
+            **_counters,
+            "signatures": {
+                found: {"calls": made.calls, "callbacks": made.callbacks, "strategy": made.strategy}
+                for found, made in compiled.items()
+            },
+        }
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the registered names to a file that :meth:`load` reads (JSON; types as type expressions)."""
+        entries = {
+            name: {
+                "result": spell(found.result),
+                "parameters": [spell(parameter) for parameter in found.parameters] + ["..."] * found.variadic,
+                "abi": found.abi,
+            }
+            for name, found in sorted(self._names.items())
+        }
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump({"epsilon-registry": 1, "signatures": entries}, file, indent=1)
+            file.write("\n")
+
+    def load(self, path: str | os.PathLike, *, replace: bool = False) -> None:
+        """Register every name of a file that :meth:`save` wrote."""
+        with open(path, encoding="utf-8") as file:
+            content = json.load(file)
+        if not isinstance(content, dict) or content.get("epsilon-registry") != 1:
+            raise ForeignTypeError(f"{os.fspath(path)!r} is no file that registry.save wrote")
+        for name, entry in content["signatures"].items():
+            self.register(name, entry["result"], entry["parameters"], replace=replace, abi=entry["abi"])
+
+
+registry = Registry()
+
+
+def register_signature(name: Any, result: Any, parameters: Any = (), *, replace: bool = False, abi: str = "default"):
+    """``registry.register``: give a signature a name that then serves wherever types do.
+
+    >>> register_signature("strcmp-like", "int", ["string", "string"])
+    <Signature int (const char *, const char *)>
+    """
+    return registry.register(name, result, parameters, replace=replace, abi=abi)
+
+
+def get_or_create_trampoline(result: Any, parameters: Any = ()) -> Any:
+    """The one trampoline of a signature, a callable ``trampoline(address, *arguments)``.
+
+    >>> get_or_create_trampoline("int", ["int"]) is get_or_create_trampoline("int", ["signed int"])
+    True
+    """
+    return registry.trampoline(result, parameters)
+

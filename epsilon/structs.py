@@ -1,0 +1,485 @@
+"""Structs and unions: C's layout behind Python attributes.
+
+``define_c_struct`` makes a class.  Its metaclass is :class:`StructType`, so that the class itself is the type
+(``point.size``, ``("pointer", point)``, ``match`` patterns); its instances are guarded memory with one descriptor for each
+member, which reads and writes in place.  The layout is cffi's, which is the C compiler's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import _cffi_backend as cffi
+
+from epsilon import _backend
+from epsilon.declarator import Body, parse_body
+from epsilon.errors import ForeignIndexError, ForeignTypeError, ForeignValueError, nearest, shorten
+from epsilon.expressions import ctype, word_of
+from epsilon.typesystem import Array, CType, Integer, StructCType, new_tagged
+
+
+class Layout(NamedTuple):
+    """Where one member is: bytes from the start, and for a bit-field its first bit and its width."""
+
+    name: str
+    ctype: CType
+    offset: int
+    shift: int
+    bits: int | None
+
+
+class StructType(type):
+    """The type of struct and union classes: it knows the layout.
+
+    >>> pair = define_c_struct("pair", [("c", "char"), ("d", "double")])
+    >>> pair.size, pair.alignment, pair.offset("d")
+    (16, 8, 8)
+    >>> pair(c="x", d=2.5)
+    pair(c=120, d=2.5)
+    """
+
+    ctype: StructCType
+
+    @property
+    def size(cls) -> int:
+        """Bytes, padding included."""
+        return cls.ctype.size
+
+    @property
+    def alignment(cls) -> int:
+        """Bytes."""
+        return cls.ctype.alignment
+
+    def offset(cls, name: str) -> int:
+        """Bytes from the start to the member ``name``."""
+        name = str(name).replace("-", "_")
+        for member in cls.ctype.fields:
+            if member.name == name:
+                return member.offset
+        raise ForeignTypeError(f"{cls.ctype.spelling} has no member {name!r}{nearest(name, cls.__match_args__)}")
+
+    def __repr__(cls) -> str:
+        return f"<{cls.ctype.spelling}>" if "ctype" in cls.__dict__ else super().__repr__()
+
+
+class Struct(_backend.Guarded, metaclass=StructType):
+    """What all struct instances share.  ``with`` ends the memory early; a later use then raises ``ForeignMemoryError``."""
+
+    __slots__ = ()
+    ctype: StructCType
+
+    def __new__(cls, *values: Any, **members: Any) -> Any:
+        found = cls.__dict__.get("ctype")
+        if found is None:
+            raise TypeError("Struct is abstract: define_c_struct makes the classes")
+        self = super().__new__(cls, found.converter.pointer_type, found.size, found.alignment)
+        names = cls.__match_args__
+        if len(values) > len(names):
+            raise ForeignTypeError(f"{found.spelling} has {len(names)} members, {len(values)} values given")
+        for name, value in zip(names, values, strict=False):
+            setattr(self, name, value)
+        for name, value in members.items():
+            if name not in names:
+                raise ForeignTypeError(f"{found.spelling} has no member {name!r}{nearest(name, names)}")
+            setattr(self, name, value)
+        return self
+
+    @classmethod
+    def view(cls, address: int, owner: Any) -> Any:
+        """The struct at ``address``, in place; ``owner`` is kept alive and ends it when it ends."""
+        found = cls.ctype
+        return super().__new__(cls, found.converter.pointer_type, found.size, found.alignment, address, owner)
+
+    @classmethod
+    def from_cdata(cls, value: Any) -> Any:
+        """A copy of a cffi struct of this type."""
+        copied = cls()
+        source = cffi.newp(cls.ctype.converter.pointer_type, value)
+        cffi.memmove(_bytes_at(copied.address, cls.size), _bytes_at(_address(source), cls.size), cls.size)
+        return copied
+
+    def keys(self) -> tuple[str, ...]:
+        """The members' names, so that ``dict(struct)`` works."""
+        return type(self).__match_args__
+
+    def __getitem__(self, name: Any) -> Any:
+        return getattr(self, self._member(name))
+
+    def __setitem__(self, name: Any, value: Any) -> None:
+        setattr(self, self._member(name), value)
+
+    def _member(self, name: Any) -> str:
+        word = (word_of(name) or "").lstrip("':").replace("-", "_")
+        if word not in type(self).__match_args__:
+            raise ForeignTypeError(f"{self.ctype.spelling} has no member {shorten(name)}"
+                                   f"{nearest(word, type(self).__match_args__)}")  # fmt: skip
+        return word
+
+    def __eq__(self, other: object) -> Any:
+        if type(other) is not type(self):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in type(self).__match_args__)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.end(caller())
+
+    def __repr__(self) -> str:
+        if not self.alive:
+            return f"<ended {self.ctype.spelling}>"
+        members = ", ".join(f"{name}={shorten(getattr(self, name))}" for name in type(self).__match_args__)
+        return f"{type(self).__name__}({members})"
+
+
+def caller(depth: int = 2) -> str:
+    """``file:line`` of the code that called the caller of this."""
+    import sys
+
+    frame = sys._getframe(depth)
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def _address(cdata: Any) -> int:
+    return int(cffi.cast(_UINTPTR, cdata))
+
+
+_UINTPTR = cffi.new_primitive_type("uintptr_t")
+_CHARACTERS = cffi.new_pointer_type(cffi.new_primitive_type("char"))
+
+
+def _bytes_at(address: int, size: int) -> Any:
+    return cffi.buffer(cffi.cast(_CHARACTERS, address), size)
+
+
+# --- members --------------------------------------------------------------------------------------------------------
+
+
+class Field:
+    """A member that is read and written as one value."""
+
+    def __init__(self, layout: Layout):
+        self.name, self.ctype, self.offset = layout.name, layout.ctype, layout.offset
+        self.converter = layout.ctype.converter
+        self.__doc__ = f"{layout.ctype.declare(layout.name)}, at byte {layout.offset}"
+
+    def __get__(self, struct: Any, owner: type) -> Any:
+        return self if struct is None else self.read(struct)
+
+    def __set__(self, struct: Any, value: Any) -> None:
+        try:
+            self.write(struct, value)
+        except (ForeignTypeError, ForeignValueError, OverflowError) as error:
+            if error.args and getattr(error, "function", "") is None:
+                text = f"{struct.ctype.spelling}: member {self.name!r} ({self.ctype.spelling}): {error.args[0]}"
+                error.args = (text,)
+            raise
+
+    def read(self, struct: Any) -> Any:
+        return self.converter.read(struct.address + self.offset)
+
+    def write(self, struct: Any, value: Any) -> None:
+        address = struct.address + self.offset
+        kept = self.converter.write(address, value)
+        if kept is not None or self.ctype.is_pointer:
+            struct.kept[address] = (kept, value)
+
+
+class NestedField(Field):
+    """A struct inside a struct: reading gives a view in place."""
+
+    def read(self, struct: Any) -> Any:
+        return self.ctype.python_class.view(struct.address + self.offset, struct)
+
+
+class ArrayField(Field):
+    """An array inside a struct: reading gives a view in place, writing takes a sequence of its length."""
+
+    def __init__(self, layout: Layout):
+        self.name, self.ctype, self.offset = layout.name, layout.ctype, layout.offset
+        self.converter = None
+        self.__doc__ = f"{layout.ctype.declare(layout.name)}, at byte {layout.offset}"
+
+    def read(self, struct: Any) -> Any:
+        return ArrayView(struct, self.ctype, struct.address + self.offset)
+
+    def write(self, struct: Any, value: Any) -> None:
+        self.read(struct)[:] = value
+
+
+class BitField(Field):
+    """Some bits of an integer.  cffi knows where they are, as the compiler does."""
+
+    def __init__(self, layout: Layout):
+        super().__init__(layout)
+        self.bits = layout.bits
+
+    def cdata(self, struct: Any) -> Any:
+        return cffi.cast(struct.pointer_type, struct.address)
+
+    def read(self, struct: Any) -> Any:
+        return getattr(self.cdata(struct), self.name)
+
+    def write(self, struct: Any, value: Any) -> None:
+        number = self.ctype.adapt(value)
+        signed = isinstance(self.ctype, Integer) and self.ctype.low < 0
+        low, high = (-(1 << self.bits - 1), (1 << self.bits - 1) - 1) if signed else (0, (1 << self.bits) - 1)
+        if not low <= number <= high:
+            from epsilon.errors import ForeignRangeError
+
+            raise ForeignRangeError(f"got {shorten(value)}, wanted an int from {low} to {high} ({self.bits} bits)")
+        setattr(self.cdata(struct), self.name, number)
+
+
+class ArrayView(Sequence):
+    """The elements of an array member, in place."""
+
+    __slots__ = ("_address", "_ctype", "_owner")
+
+    def __init__(self, owner: Any, found: Array, address: int):
+        self._owner, self._ctype, self._address = owner, found, address
+
+    def __len__(self) -> int:
+        return self._ctype.length or 0
+
+    def _place(self, index: Any) -> int:
+        if not hasattr(index, "__index__"):
+            raise ForeignTypeError(f"an index is an int, not {shorten(index)}")
+        place = index.__index__()
+        if not 0 <= place < len(self):
+            raise ForeignIndexError(f"index {place} of {self._ctype.spelling}, which has {len(self)} elements")
+        self._owner.address  # raises once the memory has ended  # noqa: B018
+        return self._address + place * self._ctype.target.size
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        target, address = self._ctype.target, self._place(index)
+        if isinstance(target, StructCType):
+            return target.python_class.view(address, self._owner)
+        if isinstance(target, Array):
+            return ArrayView(self._owner, target, address)
+        return target.converter.read(address)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        if isinstance(index, slice):
+            places = range(*index.indices(len(self)))
+            values = list(value.encode() if isinstance(value, str) else value)
+            if len(values) > len(places) or (len(values) < len(places) and not isinstance(value, (str, bytes))):
+                raise ForeignValueError(f"got {len(values)} values, wanted {len(places)} for {self._ctype.spelling}")
+            for place, one in zip(places, values, strict=False):
+                self[place] = one
+            return
+        target, address = self._ctype.target, self._place(index)
+        if isinstance(target, Array):
+            ArrayView(self._owner, target, address)[:] = value
+            return
+        kept = target.converter.write(address, value)
+        if kept is not None or target.is_pointer:
+            self._owner.kept[address] = (kept, value)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[place] for place in range(len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and not isinstance(other, (str, bytes)) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return repr(list(self))
+
+
+# --- definition -----------------------------------------------------------------------------------------------------
+
+
+def define_c_struct(tag: Any, fields: Sequence[Any]) -> StructType:
+    """Define ``struct tag`` from ``(name, type)`` pairs; returns its class.
+
+    Raises ``ForeignTypeError`` for a member without a size, a name given twice or one that is no C name.
+
+    >>> timespec = define_c_struct("timespec", [("sec", "long"), ("nsec", "long")])
+    >>> now = timespec(sec=5)
+    >>> now.nsec = 7
+    >>> now, dict(now)
+    (timespec(sec=5, nsec=7), {'sec': 5, 'nsec': 7})
+    """
+    name = (word_of(tag) or "").lstrip("':").replace("-", "_")
+    if not name.isidentifier():
+        raise ForeignTypeError(f"the name of a struct is a C name, not {shorten(tag)}")
+    members = []
+    for entry in fields:
+        if isinstance(entry, (str, bytes)) or not isinstance(entry, Sequence) or len(entry) != 2 or word_of(entry[0]) is None:
+            raise ForeignTypeError(f"struct {name}: a member is (name, type), not {shorten(entry)}")
+        members.append((word_of(entry[0]).lstrip("':").replace("-", "_"), ctype(entry[1]), None))
+    return build("struct", name, members)
+
+
+def define_c_struct_auto(tag: Any, declaration: str) -> StructType:
+    """Define a struct or union from its C declaration; the layout is computed.
+
+    ``tag`` names the class; the C tag is the declaration's own.
+
+    >>> pair = define_c_struct_auto("pair", "struct pair { char c; double d[2]; };")
+    >>> pair.size, pair.offset("d")
+    (24, 8)
+    """
+    name = (word_of(tag) or "").lstrip("':").replace("-", "_")
+    body = parse_body(str(declaration), build_body)
+    found = build_body(body._replace(tag=body.tag or name)).python_class
+    found.__name__ = found.__qualname__ = name or found.__name__
+    return found
+
+
+_anonymous = 0
+
+
+def build_body(body: Body) -> StructCType:
+    """The type of a definition that the declarator has read."""
+    global _anonymous
+    tag = body.tag
+    if tag is None:
+        _anonymous += 1
+        tag = f"anonymous_{_anonymous}"
+    return build(body.kind, tag, body.members).ctype
+
+
+def build(kind: str, tag: str, members: Sequence[tuple[str | None, CType, int | None]]) -> StructType:
+    """Lay out ``kind tag`` and make its class."""
+    if not members:
+        raise ForeignTypeError(f"{kind} {tag} has no members; C has no empty {kind}")
+    seen: set[str] = set()
+    for name, found, _ in members:
+        if name is not None and (not name.isidentifier() or name in seen):
+            raise ForeignTypeError(f"{kind} {tag}: member {name!r} {'is there twice' if name in seen else 'is no C name'}")
+        if found.size is None:
+            raise ForeignTypeError(f"{kind} {tag}: member {name!r} has type {found.spelling}, whose size is not known")
+        seen.add(name or "")
+    own = new_tagged(kind, tag)
+    entries = [(name or "", found.backend, -1 if bits is None else bits, -1) for name, found, bits in members]
+    cffi.complete_struct_or_union(own.backend, entries, None, -1, -1, 0)
+    own.size, own.alignment = cffi.sizeof(own.backend), cffi.alignof(own.backend)
+    places = dict(own.backend.fields)
+    types = {name: found for name, found, _ in members}
+    layouts = []
+    for name, found, bits in members:
+        if name:
+            place = places[name]
+            layouts.append(Layout(name, found, place.offset, max(place.bitshift, 0), bits))
+        elif isinstance(found, StructCType):  # an anonymous member: its members are reached through this struct
+            base = min((places[inner.name].offset - inner.offset for inner in found.fields if inner.name in places), default=0)
+            layouts.extend(inner._replace(offset=base + inner.offset) for inner in found.fields)
+            types.update({inner.name: inner.ctype for inner in found.fields})
+    own.fields = tuple(layouts)
+    own.classes, own.elements = passing(own, any(bits is not None for _, _, bits in members))
+    namespace: dict[str, Any] = {
+        "__slots__": (),
+        "ctype": own,
+        "__match_args__": tuple(layout.name for layout in layouts),
+        "__doc__": f"{own.spelling}: {own.size} bytes, aligned to {own.alignment}.",
+        "__module__": caller_module(),
+    }
+    for layout in layouts:
+        namespace[layout.name] = _descriptor(layout)
+    own.python_class = made = StructType(tag, (Struct,), namespace)
+    return made
+
+
+def caller_module() -> str:
+    """The module that defines the struct: the first one outside this package, so that its class can be pickled."""
+    import sys
+
+    frame = sys._getframe(2)
+    while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] == "epsilon":
+        frame = frame.f_back
+    return "epsilon" if frame is None else frame.f_globals.get("__name__", "epsilon")
+
+
+def _descriptor(layout: Layout) -> Field:
+    if layout.bits is not None:
+        return BitField(layout)
+    if isinstance(layout.ctype, StructCType):
+        return NestedField(layout)
+    return ArrayField(layout) if isinstance(layout.ctype, Array) else Field(layout)
+
+
+# --- how a struct is passed by value --------------------------------------------------------------------------------
+
+
+def leaves(found: CType, offset: int = 0) -> Iterator[tuple[int, CType]]:
+    """Every scalar in ``found``, with its offset."""
+    if isinstance(found, StructCType):
+        for member in found.fields:
+            yield from leaves(member.ctype, offset + member.offset)
+    elif isinstance(found, Array):
+        for index in range(found.length or 0):
+            yield from leaves(found.target, offset + index * found.target.size)
+    else:
+        yield offset, found
+
+
+def passing(own: StructCType, has_bits: bool) -> tuple[str, str]:
+    """The eightbyte classes of a struct (System V x86-64 ABI §3.2.3; ``M``: memory) and libffi's elements for it.
+
+    The elements are the codes of the scalars in it.  Where those would not lay out to the same size (a union, bit-fields),
+    they stand for the same number of bytes with the same alignment.
+    """
+    scalars = list(leaves(own))
+    classes = [""] * ((own.size + 7) // 8)
+    memory = own.size > 16
+    for offset, scalar in scalars:
+        code = scalar.code
+        if offset % scalar.alignment or code == "g":
+            memory = True
+        if memory:
+            break
+        kind = "S" if code in "fdFD" else "I"
+        for eightbyte in range(offset // 8, (offset + scalar.size + 7) // 8):
+            classes[eightbyte] = "I" if "I" in (kind, classes[eightbyte]) else kind
+    word = "M" if memory else "".join(kind or "S" for kind in classes)
+    elements = "".join(_element(scalar) for _, scalar in scalars)
+    if own.kind == "union" or has_bits or _size_of(elements) != own.size:
+        unit = {1: "B", 2: "H", 4: "I", 8: "Q", 16: "g"}.get(own.alignment, "Q")
+        elements = unit * (own.size // min(own.alignment, 16))
+        if word == "M" and own.size <= 16:
+            elements = "g"
+    return word, elements
+
+
+def _element(scalar: CType) -> str:
+    if scalar.code == "F":
+        return "ff"
+    if scalar.code == "D":
+        return "dd"
+    return "P" if scalar.is_pointer else scalar.code
+
+
+def _size_of(elements: str) -> int:
+    """The size of a struct of these scalars, laid out plainly."""
+    size, widest = 0, 1
+    for code in elements:
+        width = _WIDTHS[code]
+        size = (size + width - 1) // width * width + width
+        widest = max(widest, width)
+    return (size + widest - 1) // widest * widest
+
+
+_LONG_DOUBLE = cffi.sizeof(cffi.new_primitive_type("long double"))
+_WIDTHS = {**dict.fromkeys("bBcC?", 1), **dict.fromkeys("hH", 2), **dict.fromkeys("iIf", 4), **dict.fromkeys("qQd", 8),
+           "g": _LONG_DOUBLE, "P": cffi.sizeof(_CHARACTERS)}  # fmt: skip
+
+
+def struct_layout_size(struct: Any) -> int:
+    """The size in bytes of a struct type or of an instance's type.
+
+    >>> struct_layout_size(define_c_struct("two", [("a", "int"), ("b", "int")]))
+    8
+    """
+    found = struct if isinstance(struct, StructType) else type(struct)
+    if not isinstance(found, StructType):
+        raise ForeignTypeError(f"struct_layout_size takes a struct or a struct type, not {shorten(struct)}")
+    return found.size

@@ -1,0 +1,65 @@
+"""Lets pytest collect tests written in Hy (``test_*.hy``) beside those in Python, and says what is being tested.
+
+This is a conftest and not a plugin on purpose: pytest rewrites the assertions of every file of a distribution that
+brings a plugin, and would read our ``.hy`` files as Python.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+from pathlib import Path
+
+import hy
+import hy.compiler
+import pytest
+from _pytest.assertion.rewrite import rewrite_asserts
+
+
+class HyModule(pytest.Module):
+    """A test module in Hy. Its functions are collected as those of a Python module are.
+
+    ``(defn test-empty? [] …)`` too: its mangled name, ``hyx_test_emptyXquestion_markX``, is matched unmangled.
+    """
+
+    def _getobj(self) -> types.ModuleType:
+        return import_hy(self.path)
+
+    def funcnamefilter(self, name: str) -> bool:
+        """Whether *name* is a test's, by the name that its author wrote."""
+        return super().funcnamefilter(name) or super().funcnamefilter(hy.unmangle(name).replace("-", "_"))
+
+
+def import_hy(path: Path) -> types.ModuleType:
+    """Import the Hy test module at *path*, its assertions rewritten, so that a failed one shows the values in it."""
+    name = path.stem
+    if name in sys.modules or path.with_suffix(".py").exists():
+        raise pytest.Collector.CollectError(f"{path.name} needs another name: a module {name} is there already")
+    source = path.read_text(encoding="utf-8")
+    module = types.ModuleType(name)
+    module.__file__ = str(path)
+    sys.modules[name] = module
+    try:
+        tree = hy.compiler.hy_compile(hy.read_many(source, filename=str(path)), module)
+        rewrite_asserts(tree, source.encode("utf-8"), str(path))
+        exec(compile(tree, str(path), "exec", dont_inherit=True), module.__dict__)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Collect ``test_*.hy``."""
+    if file_path.suffix == ".hy" and file_path.name.startswith("test_"):
+        return HyModule.from_parent(parent, path=file_path)
+    return None
+
+
+def pytest_report_header() -> str:
+    """One line on top of the test run: which Epsilon is tested, and how it calls."""
+    import epsilon
+    from epsilon import _backend
+
+    shim = "the C shim" if _backend.shim is not None else f"no C shim ({_backend.why_no_shim})"
+    return f"epsilon: {Path(epsilon.__file__).parent}, {shim}, strategy {_backend.strategy or 'by default'}"

@@ -1,0 +1,187 @@
+"""``epsilon doctor`` and the prerequisites: what they say when all is well, and when something is missing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from epsilon import _backend, cli, doctor, prerequisites
+from epsilon.prerequisites import Need
+
+
+@pytest.fixture
+def broken_compiler(monkeypatch):
+    """A machine whose C compiler is not there."""
+    monkeypatch.setenv("CC", "no-such-compiler")
+
+
+def as_if(monkeypatch, *, manager: str | None, root: bool) -> None:
+    """A machine with that package manager and no other, and this user root or not."""
+    monkeypatch.setattr(prerequisites.shutil, "which", lambda name: f"/bin/{name}" if name == manager else None)
+    monkeypatch.setattr(prerequisites.os, "geteuid", lambda: 0 if root else 1000)
+
+
+def missing(what: str, **packages: str) -> tuple[Need, str]:
+    """Something missing, with its packages by manager."""
+    return Need(what, "shim", {name.replace("_", "-"): text for name, text in packages.items()}, lambda: "gone"), "gone"
+
+
+# --- the command -----------------------------------------------------------------------------------------------------
+
+
+def test_the_doctor_finds_this_installation_in_order():
+    dependencies = [name for name, _, _ in doctor.dependencies()]
+    done = subprocess.run([sys.executable, "-m", "epsilon", "doctor"], capture_output=True, text=True)
+    assert done.returncode == (0 if _backend.shim is not None or _backend.strategy == "cffi" else 1), done.stdout
+    for word in ("Python", "platform", *dependencies, "epsilon._shim", "C compiler", "libffi", "OpenSSL", "SQLite"):
+        assert f"  {word}" in done.stdout
+    assert "the default here" in done.stdout
+    assert done.stderr == ""
+
+
+def test_version_and_help(capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"epsilon {doctor.epsilon_version()}\n"
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    assert "doctor" in capsys.readouterr().out
+
+
+def test_an_unknown_command_is_refused_by_name(capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["docter"])
+    assert ended.value.code == 2
+    assert "docter" in capsys.readouterr().err
+
+
+# --- the report ------------------------------------------------------------------------------------------------------
+
+
+def test_a_missing_shim_is_a_trouble_with_its_reason_and_its_remedy(monkeypatch, broken_compiler, capsys):
+    monkeypatch.setattr(_backend, "shim", None)
+    monkeypatch.setattr(_backend, "strategy", None)
+    monkeypatch.setattr(_backend, "why_no_shim", "no module named _shim")
+    as_if(monkeypatch, manager="apt-get", root=False)
+    assert doctor.examine() == 1
+    out = capsys.readouterr().out
+    assert "missing, cffi serves in its place, more slowly: no module named _shim" in out
+    assert "no compiler 'no-such-compiler'" in out
+    remedy = out.splitlines()[-1]
+    assert remedy.startswith("  sudo apt-get update && sudo apt-get install -y build-essential")
+    assert " && " in remedy and "pip install --force-reinstall" in remedy
+
+
+def test_a_missing_compiler_is_no_trouble_when_the_shim_is_there(monkeypatch, broken_compiler, capsys):
+    if _backend.shim is None:
+        pytest.skip("needs the shim")
+    assert doctor.examine() == 0
+    assert "not needed now that it is built" in capsys.readouterr().out
+
+
+def test_the_cffi_strategy_by_choice_is_no_trouble(monkeypatch, capsys):
+    monkeypatch.setattr(_backend, "shim", None)
+    monkeypatch.setattr(_backend, "strategy", "cffi")
+    assert doctor.examine() == 0
+    assert "EPSILON_STRATEGY=cffi" in capsys.readouterr().out
+
+
+def test_a_trial_that_kills_its_process_is_reported(monkeypatch):
+    monkeypatch.setattr(doctor, "TRIAL", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    used, wrong = doctor.try_strategy("cffi")
+    assert used == ""
+    assert wrong == "the trial was killed by signal 11"
+
+
+def test_a_trial_that_fails_is_reported_in_its_own_words(monkeypatch):
+    monkeypatch.setattr(doctor, "TRIAL", "print('libffi', flush=True); raise RuntimeError('strlen gave 8')")
+    assert doctor.try_strategy("libffi") == ("libffi", "RuntimeError: strlen gave 8")
+
+
+def test_a_failed_trial_makes_the_exit_status_1(monkeypatch, capsys):
+    monkeypatch.setattr(doctor, "try_strategy", lambda name: (name, "strlen gave 8"))
+    assert doctor.examine() == 1
+    assert "does not work: strlen gave 8" in capsys.readouterr().out
+
+
+def test_a_dependency_that_is_too_old_or_missing_is_named_with_its_command(monkeypatch):
+    installed = {"cffi": "1.17.1", "hy": "1.3.1"}
+
+    def version(name):
+        if name not in installed:
+            raise doctor.importlib.metadata.PackageNotFoundError(name)
+        return installed[name]
+
+    wanted = ["cffi>=2", "hy<2,>=1.3", "pycparser", 'pytest>=8; extra == "test"']
+    monkeypatch.setattr(doctor.importlib.metadata, "requires", lambda name: wanted)
+    monkeypatch.setattr(doctor.importlib.metadata, "version", version)
+    assert doctor.dependencies() == [
+        ("cffi", "1.17.1", "pip install 'cffi>=2'"),
+        ("hy", "1.3.1", None),
+        ("pycparser", "missing", "pip install 'pycparser'"),
+    ]
+
+
+# --- the prerequisites -----------------------------------------------------------------------------------------------
+
+
+def test_the_one_command_by_package_manager(monkeypatch):
+    things = [missing("libffi", apt_get="libffi-dev", brew="libffi"), missing("SQLite", apt_get="libsqlite3-0")]
+    as_if(monkeypatch, manager="apt-get", root=True)
+    assert prerequisites.install_command(things) == "apt-get update && apt-get install -y libffi-dev libsqlite3-0"
+    as_if(monkeypatch, manager="brew", root=False)
+    assert prerequisites.install_command(things) == "brew install libffi"
+    as_if(monkeypatch, manager=None, root=False)
+    assert prerequisites.install_command(things) is None
+
+
+def test_only_root_installs_and_what_cannot_be_had_is_named(monkeypatch, capsys):
+    ran = []
+    monkeypatch.setattr(prerequisites, "needs", lambda: [missing("libffi", apt_get="libffi-dev")[0]])
+    monkeypatch.setattr(prerequisites.subprocess, "run", lambda command, **options: ran.append(command))
+    as_if(monkeypatch, manager="apt-get", root=False)
+    assert prerequisites.install_system() == 0
+    assert ran == []
+    out = capsys.readouterr().out
+    assert "libffi (for the shim): gone" in out
+    assert "  sudo apt-get update && sudo apt-get install -y libffi-dev" in out
+
+    as_if(monkeypatch, manager="apt-get", root=True)
+    assert prerequisites.install_system() == 0
+    assert len(ran) == 1 and ran[0].endswith("install -y libffi-dev")
+    assert "going on without" in capsys.readouterr().out
+
+
+def test_nothing_missing_is_silent(monkeypatch, capsys):
+    monkeypatch.setattr(prerequisites, "needs", lambda: [Need("a thing", "shim", {}, lambda: None)])
+    assert prerequisites.install_system() == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_a_library_that_is_there_loads_and_one_that_is_not_is_named():
+    assert prerequisites.library_error("c") is None
+    assert prerequisites.library_error("no-such-thing") == "no no-such-thing library that loads"
+
+
+def test_a_compile_error_is_the_compilers_own_first_complaint():
+    if prerequisites.probe_compiler() is not None:
+        pytest.skip("needs a C compiler")
+    assert prerequisites.compile_error("int main(void) { return 0; }") is None
+    assert "no_such_header.h" in prerequisites.compile_error("#include <no_such_header.h>\n")
+
+
+def test_the_prerequisites_run_on_a_bare_python(tmp_path):
+    """Nothing but the standard library is there when the Makefile runs the file: no site-packages, no epsilon."""
+    source = Path(prerequisites.__file__)
+    alone = tmp_path / source.name
+    alone.write_bytes(source.read_bytes())
+    code = f"import runpy; print(len(runpy.run_path({str(alone)!r})['missing_needs']()))"
+    environment = {**os.environ, "PATH": ""}
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= 3
