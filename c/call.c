@@ -1,7 +1,8 @@
 /* The call: from a vectorcall entry, through the converters, into C and back.
  *
- * One body, `invoke`, is written once and compiled into one entry for each strategy and way of holding the GIL, so that
- * nothing is decided at run time that the signature decides.  Around it stand the typed jumps (registers) and the
+ * `invoke` is the whole of it, for every signature and option.  Most calls are simpler than that: `quick` serves those whose
+ * parameters and result are one word each in registers, compiled once for each way of holding the GIL and each kind of
+ * jump, so that nothing is decided at run time that the signature decides.  Around them stand the typed jumps and the
  * Function type.
  */
 #include "shim.h"
@@ -41,7 +42,7 @@ give_exception(PyObject *exception)
 }
 
 /* Let the floors above name the function and the parameter in the error that is set. */
-static void
+void
 explain(PyObject *who, int index)
 {
     PyObject *exception = take_exception();
@@ -90,31 +91,54 @@ typedef struct { double a, b; } Pair4;
 #define FLOATS double, double, double, double, double, double, double, double
 #define FLOAT_WORDS d[0], d[1], d[2], d[3], d[4], d[5], d[6], d[7]
 
-#define JUMP(R) (t->floats ? ((R(*)(INTEGERS, FLOATS))address)(INTEGER_WORDS, FLOAT_WORDS) \
-                           : ((R(*)(INTEGERS))address)(INTEGER_WORDS))
+#define JUMP(R, FLOATING) ((FLOATING) ? ((R(*)(INTEGERS, FLOATS))address)(INTEGER_WORDS, FLOAT_WORDS) \
+                                      : ((R(*)(INTEGERS))address)(INTEGER_WORDS))
 
-ALWAYS_INLINE void
+/* The jump for a result of one word, in the integer register ('I') or the float register ('S').  With the numbers of
+ * integer and float arguments known when this is compiled, it loads no more registers than it must. */
+ALWAYS_INLINE u64
+jump_word(void *address, const u64 *w, int integers, int floats, int kind)
+{
+    const double *d = (const double *)(w + INTEGER_REGISTERS);
+    u64 word;
+    if (kind == 'I') {
+        if (!floats)
+            switch (integers) {
+            case 0: return ((u64(*)(void))address)();
+            case 1: return ((u64(*)(u64))address)(w[0]);
+            case 2: return ((u64(*)(u64, u64))address)(w[0], w[1]);
+            case 3: return ((u64(*)(u64, u64, u64))address)(w[0], w[1], w[2]);
+            case 4: return ((u64(*)(u64, u64, u64, u64))address)(w[0], w[1], w[2], w[3]);
+            }
+        return JUMP(u64, floats);
+    }
+    double r;
+    if (!integers && floats == 1)
+        r = ((double (*)(double))address)(d[0]);
+    else if (!integers && floats == 2)
+        r = ((double (*)(double, double))address)(d[0], d[1]);
+    else if (!integers && floats == 3)
+        r = ((double (*)(double, double, double))address)(d[0], d[1], d[2]);
+    else
+        r = JUMP(double, floats);
+    memcpy(&word, &r, sizeof r);
+    return word;
+}
+
+static void
 jump(const Trampoline *t, void *address, const u64 *w, u64 *result)
 {
     const double *d = (const double *)(w + INTEGER_REGISTERS);
-    if (LIKELY(t->jump == 'I')) {
-        result[0] = JUMP(u64);
-        return;
-    }
-    if (LIKELY(t->jump == 'S')) {
-        double r = JUMP(double);
-        memcpy(result, &r, sizeof r);
-        return;
-    }
     switch (t->jump) {
-    case '1': { Pair1 r = JUMP(Pair1); memcpy(result, &r, sizeof r); break; }
-    case '2': { Pair2 r = JUMP(Pair2); memcpy(result, &r, sizeof r); break; }
-    case '3': { Pair3 r = JUMP(Pair3); memcpy(result, &r, sizeof r); break; }
-    case '4': { Pair4 r = JUMP(Pair4); memcpy(result, &r, sizeof r); break; }
+    case '1': { Pair1 r = JUMP(Pair1, t->floats); memcpy(result, &r, sizeof r); break; }
+    case '2': { Pair2 r = JUMP(Pair2, t->floats); memcpy(result, &r, sizeof r); break; }
+    case '3': { Pair3 r = JUMP(Pair3, t->floats); memcpy(result, &r, sizeof r); break; }
+    case '4': { Pair4 r = JUMP(Pair4, t->floats); memcpy(result, &r, sizeof r); break; }
+    default: *result = jump_word(address, w, INTEGER_REGISTERS, t->floats, t->jump);
     }
 }
 #else
-ALWAYS_INLINE void
+static void
 jump(const Trampoline *t, void *address, const uint64_t *w, uint64_t *result)
 {
     (void)t, (void)address, (void)w, (void)result;
@@ -123,105 +147,97 @@ jump(const Trampoline *t, void *address, const uint64_t *w, uint64_t *result)
 
 /* --- fast conversions --------------------------------------------------------------------------------------------- */
 
-/* The value of a small exact int. */
-ALWAYS_INLINE int
-compact(PyObject *object, int64_t *value)
+/* All eight bytes are written at once: the jump loads them at once, and a narrower store would stall it. */
+ALWAYS_INLINE uint64_t
+float_word(PyFloatObject *value)
 {
-    if (UNLIKELY(!PyLong_CheckExact(object)))
-        return 0;
-#if PY_VERSION_HEX >= 0x030C0000
-    if (UNLIKELY(!PyUnstable_Long_IsCompact((PyLongObject *)object)))
-        return 0;
-    *value = PyUnstable_Long_CompactValue((PyLongObject *)object);
-#else
-    Py_ssize_t size = Py_SIZE(object);
-    if (UNLIKELY((size_t)(size + 1) > 2))
-        return 0;
-    *value = size * (int64_t)((PyLongObject *)object)->ob_digit[0];
-#endif
-    return 1;
+    float single = (float)value->ob_fval;
+    uint32_t bits;
+    memcpy(&bits, &single, sizeof bits);
+    return bits;
 }
 
-/* The conversions that most calls need, inline; the rest goes to to_word.  Returns 0 or -1. */
+/* Whether there is a NUL among the first `length` bytes; short texts without a call. */
 ALWAYS_INLINE int
-put_word(Converter *c, PyObject *value, uint64_t *word, Frame *frame)
+has_nul(const char *text, size_t length)
+{
+    if (length < 8 || length > 24)
+        return strlen(text) != length;
+    uint64_t found = 0;
+    for (size_t at = 0;; at += 8) {
+        uint64_t chunk;
+        if (at + 8 > length)
+            at = length - 8;
+        memcpy(&chunk, text + at, sizeof chunk);
+        found |= (chunk - 0x0101010101010101u) & ~chunk; /* the text is ASCII: bit 7 of a byte is set only for a NUL */
+        if (at + 8 == length)
+            return (found & 0x8080808080808080u) != 0;
+    }
+}
+
+/* The conversions that most calls need, inline, the commonest first: 1 if it is done, 0 if it is a matter for to_word. */
+ALWAYS_INLINE int
+quick_word(char code, PyObject *value, uint64_t *word)
 {
     int64_t number;
-    switch (c->code) {
-    case 'i':
-        if (LIKELY(compact(value, &number)) && LIKELY(number == (int32_t)number)) {
-            *word = (uint64_t)number;
+    if (code == 'i') {
+        if (UNLIKELY(!compact(value, &number)) || UNLIKELY(number != (int32_t)number))
             return 0;
-        }
-        break;
-    case 'q':
-        if (LIKELY(compact(value, &number))) {
-            *word = (uint64_t)number;
-            return 0;
-        }
-        break;
-    case 'I':
-        if (LIKELY(compact(value, &number)) && LIKELY(number == (uint32_t)number)) {
-            *word = (uint64_t)number;
-            return 0;
-        }
-        break;
-    case 'Q':
-        if (LIKELY(compact(value, &number)) && LIKELY(number >= 0)) {
-            *word = (uint64_t)number;
-            return 0;
-        }
-        break;
-    case 'd':
-        if (LIKELY(PyFloat_CheckExact(value))) {
-            memcpy(word, &((PyFloatObject *)value)->ob_fval, sizeof(double));
-            return 0;
-        }
-        break;
-    case 'f':
-        if (LIKELY(PyFloat_CheckExact(value))) {
-            float single = (float)((PyFloatObject *)value)->ob_fval;
-            memcpy(word, &single, sizeof single);
-            return 0;
-        }
-        break;
-    case 'z':
-        if (LIKELY(PyUnicode_CheckExact(value)) && LIKELY(PyUnicode_IS_COMPACT_ASCII(value))) {
-            const char *text = (const char *)((PyASCIIObject *)value + 1);
-            if (LIKELY(strlen(text) == (size_t)PyUnicode_GET_LENGTH(value))) {
-                *word = (uintptr_t)text;
-                return 0;
-            }
-        }
-        break;
-    case 'P':
-        if (value == Py_None) {
-            *word = 0;
-            return 0;
-        }
-        break;
+        *word = (uint64_t)number;
+        return 1;
     }
-    return to_word(c, value, word, frame);
+    if (code == 'd') {
+        if (UNLIKELY(!PyFloat_CheckExact(value)))
+            return 0;
+        memcpy(word, &((PyFloatObject *)value)->ob_fval, sizeof(double));
+        return 1;
+    }
+    if (code == 'z') {
+        if (UNLIKELY(!PyUnicode_CheckExact(value)) || UNLIKELY(!PyUnicode_IS_COMPACT_ASCII(value)))
+            return 0;
+        const char *text = (const char *)((PyASCIIObject *)value + 1);
+        *word = (uintptr_t)text;
+        return LIKELY(!has_nul(text, (size_t)PyUnicode_GET_LENGTH(value)));
+    }
+    if (code == 'P') {
+        *word = 0;
+        return LIKELY(value == Py_None);
+    }
+    if (code == 'f') {
+        if (UNLIKELY(!PyFloat_CheckExact(value)))
+            return 0;
+        *word = float_word((PyFloatObject *)value);
+        return 1;
+    }
+    if (UNLIKELY(!compact(value, &number)))
+        return 0;
+    *word = (uint64_t)number;
+    return code == 'q' || (code == 'Q' && LIKELY(number >= 0)) || (code == 'I' && LIKELY(number == (uint32_t)number));
 }
 
 ALWAYS_INLINE PyObject *
 get_word(Converter *c, uint64_t word)
 {
-    switch (c->code) {
-    case 'v': Py_RETURN_NONE;
-    case 'i': return PyLong_FromLong((int32_t)word);
-    case 'q': return PyLong_FromLong((long)(int64_t)word);
-    case 'd': { double number; memcpy(&number, &word, sizeof number); return PyFloat_FromDouble(number); }
+    char code = c->code;
+    if (code == 'i')
+        return PyLong_FromLong((int32_t)word);
+    if (code == 'd') {
+        double number;
+        memcpy(&number, &word, sizeof number);
+        return PyFloat_FromDouble(number);
     }
+    if (sizeof(long) == 8 && (code == 'q' || (code == 'Q' && LIKELY((int64_t)word >= 0))))
+        return PyLong_FromLong((long)word);
+    if (code == 'v')
+        Py_RETURN_NONE;
     return from_word(c, word);
 }
 
 /* --- the body ----------------------------------------------------------------------------------------------------- */
 
 static int
-put_wide(Trampoline *t, Parameter *p, PyObject *value, uint64_t *words, Frame *frame)
+put_wide(Parameter *p, PyObject *value, uint64_t *words, Frame *frame)
 {
-    (void)t;
     if (p->mode == WIDE)
         return to_memory(p->converter, value, words + p->word, frame);
     uint64_t pieces[4] = {0};
@@ -379,13 +395,12 @@ done:
 }
 
 /* The whole of a call.  `f` is NULL when a bare trampoline is called; `who` is what error texts name. */
-ALWAYS_INLINE PyObject *
-invoke(Trampoline *t, void *address, Cell *cell, Function *f, PyObject *who, PyObject *const *args, int strategy,
-       int release, int flags)
+static PyObject *
+invoke(Trampoline *t, void *address, Cell *cell, Function *f, PyObject *who, PyObject *const *args, int release, int flags)
 {
     Frame frame;
     PyObject *value = NULL;
-    int registers = strategy == BY_REGISTERS;
+    int registers = t->strategy == BY_REGISTERS;
     uint64_t fixed_words[REGISTERS + 2] __attribute__((aligned(16)));
     uint64_t *words = fixed_words;
     uint64_t small[4] = {0};
@@ -397,6 +412,9 @@ invoke(Trampoline *t, void *address, Cell *cell, Function *f, PyObject *who, PyO
     }
     frame.items = alloca((size_t)(t->count * OWNED_PER_PARAMETER + 1) * sizeof(PyObject *));
     frame.count = 0;
+    /* in flight from before the conversions, which may run Python that closes the library, until the result is read */
+    if (cell)
+        cell->inflight++;
     char *temporaries = NULL;
     if (UNLIKELY(t->temporaries)) {
         temporaries = alloca((size_t)t->temporaries + 16);
@@ -409,8 +427,8 @@ invoke(Trampoline *t, void *address, Cell *cell, Function *f, PyObject *who, PyO
         PyObject *argument = UNLIKELY(p->optional) ? Py_None : *next++;
         if (UNLIKELY(p->temporary >= 0))
             frame.temporaries = temporaries + p->temporary;
-        int failed = LIKELY(p->mode == WORD) ? put_word(p->converter, argument, words + p->word, &frame)
-                                             : put_wide(t, p, argument, words, &frame);
+        int failed = p->mode == WORD ? to_word(p->converter, argument, words + p->word, &frame)
+                                     : put_wide(p, argument, words, &frame);
         if (UNLIKELY(failed)) {
             explain(who, (int)(p - t->parameters));
             goto out;
@@ -429,8 +447,6 @@ invoke(Trampoline *t, void *address, Cell *cell, Function *f, PyObject *who, PyO
     /* in the air: from here to the landing nothing but C runs on this thread, and callbacks */
     Record record = {current_record, PyThreadState_Get(), NULL};
     current_record = &record;
-    if (cell)
-        cell->inflight++;
     t->calls++;
     {
         void **values = registers ? NULL : alloca((size_t)(t->nffi + 1) * sizeof(void *));
@@ -447,17 +463,13 @@ invoke(Trampoline *t, void *address, Cell *cell, Function *f, PyObject *who, PyO
             PyEval_RestoreThread(state);
     }
     current_record = record.previous;
-    if (cell && --cell->inflight == 0 && UNLIKELY(cell->closed))
-        cell_leave_slowly(cell);
-
     if (UNLIKELY(record.exception != NULL)) {
         give_exception(record.exception);
         goto out;
     }
-    if (UNLIKELY(struct_result))
-        value = from_memory(t->result, registers && !t->hidden ? small : wide);
-    else
-        value = get_word(t->result, small[0]);
+    value = struct_result ? from_memory(t->result, registers && !t->hidden ? small : wide) : get_word(t->result, small[0]);
+    if (UNLIKELY(!value))
+        explain(who, -1);
     if (UNLIKELY(flags & CHECK) && value)
         value = checked(f, value, small[0], args);
     if (UNLIKELY(t->outputs) && value)
@@ -465,6 +477,8 @@ invoke(Trampoline *t, void *address, Cell *cell, Function *f, PyObject *who, PyO
 out:
     while (UNLIKELY(frame.count))
         Py_DECREF(frame.items[--frame.count]);
+    if (cell && --cell->inflight == 0 && UNLIKELY(cell->closed))
+        cell_leave_slowly(cell);
     return value;
 }
 
@@ -474,7 +488,7 @@ out:
 int
 function_resolve(Function *self)
 {
-    if (LIKELY(self->address) && !(self->cell && self->cell->closed))
+    if (LIKELY(self->address != NULL) && !(self->cell && self->cell->closed))
         return 0;
     if (self->cell && self->cell->closed) {
         PyObject *result = PyObject_CallOneArg(hooks.library_closed, self->declaration);
@@ -497,44 +511,122 @@ function_resolve(Function *self)
     return 0;
 }
 
-ALWAYS_INLINE PyObject *
-function_call(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames, int strategy, int release,
-              int plain)
+/* The general entry: every signature, every option. */
+static PyObject *
+general(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
     Function *f = (Function *)callable;
     Trampoline *t = f->trampoline;
     Py_ssize_t nargs = PyVectorcall_NARGS(nargsf);
     if (UNLIKELY(nargs != t->taken) || UNLIKELY(kwnames != NULL))
         return call_rearranged(callable, f->declaration, args, nargs, kwnames, 0);
-    Cell *cell = f->cell;
-    if (UNLIKELY(!f->address) || (cell && UNLIKELY(cell->closed))) {
-        if (function_resolve(f) < 0)
-            return NULL;
-    }
-    return invoke(t, f->address, cell, f, f->declaration, args, strategy, release, plain ? 0 : f->flags);
+    if (UNLIKELY(function_resolve(f) < 0))
+        return NULL;
+    return invoke(t, f->address, f->cell, f, f->declaration, args, !(f->flags & CRITICAL), f->flags);
 }
 
-#define ENTRY(NAME, STRATEGY, RELEASE, PLAIN)                                                                          \
+/* The quick entry: every parameter and the result are one word each, all in registers, and no option is set.  An argument
+ * that is not of the plainest kind sends the whole call to the general entry; nothing has happened by then.  `integers` and
+ * `floats` are how many arguments there are where that is known (then the words never touch memory); ANY where it is not. */
+#define ANY 99
+
+ALWAYS_INLINE PyObject *
+quick(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames, int release, int integers, int floats,
+      int kind)
+{
+    Function *f = (Function *)callable;
+    Trampoline *t = f->trampoline;
+    Cell *cell = f->cell;
+    uint64_t words[REGISTERS + 1], result;
+    int count = integers == ANY ? t->count : integers + floats;
+    if (UNLIKELY(PyVectorcall_NARGS(nargsf) != count) || UNLIKELY(kwnames != NULL) || UNLIKELY(!f->address) ||
+        UNLIKELY(cell->closed))
+        return general(callable, args, nargsf, kwnames);
+    if (integers == ANY) {
+        for (int i = 0; i < count; i++)
+            if (UNLIKELY(!quick_word(f->codes[i], args[i], words + f->places[i])))
+                return general(callable, args, nargsf, kwnames);
+    }
+    else {
+        int first = integers ? 0 : INTEGER_REGISTERS;
+#pragma GCC unroll 4
+        for (int i = 0; i < count; i++)
+            if (UNLIKELY(!quick_word(f->codes[i], args[i], words + first + i)))
+                return general(callable, args, nargsf, kwnames);
+    }
+    Record record = {current_record, PyThreadState_Get(), NULL};
+    current_record = &record;
+    cell->inflight++;
+    t->calls++;
+    PyThreadState *state = release ? PyEval_SaveThread() : NULL;
+    result = jump_word(f->address, words, integers, floats, kind);
+    if (release)
+        PyEval_RestoreThread(state);
+    current_record = record.previous;
+    PyObject *value = NULL;
+    if (UNLIKELY(record.exception != NULL))
+        give_exception(record.exception);
+    else {
+        value = get_word(t->result, result);
+        if (UNLIKELY(!value))
+            explain(f->declaration, -1);
+    }
+    if (--cell->inflight == 0 && UNLIKELY(cell->closed))
+        cell_leave_slowly(cell);
+    return value;
+}
+
+#if HAVE_REGISTERS
+#define QUICK(NAME, INTEGERS_, FLOATS_, KIND)                                                                          \
     static PyObject *NAME(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)                     \
     {                                                                                                                  \
-        return function_call(self, args, nargsf, kwnames, STRATEGY, RELEASE, PLAIN);                                   \
+        return quick(self, args, nargsf, kwnames, 0, INTEGERS_, FLOATS_, KIND);                                        \
+    }                                                                                                                  \
+    static PyObject *NAME##_release(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)           \
+    {                                                                                                                  \
+        return quick(self, args, nargsf, kwnames, 1, INTEGERS_, FLOATS_, KIND);                                        \
     }
-ENTRY(registers_critical, BY_REGISTERS, 0, 1)
-ENTRY(registers_release, BY_REGISTERS, 1, 1)
-ENTRY(registers_critical_options, BY_REGISTERS, 0, 0)
-ENTRY(registers_release_options, BY_REGISTERS, 1, 0)
-ENTRY(libffi_critical, BY_LIBFFI, 0, 0)
-ENTRY(libffi_release, BY_LIBFFI, 1, 0)
+QUICK(integers_0, 0, 0, 'I')
+QUICK(integers_1, 1, 0, 'I')
+QUICK(integers_2, 2, 0, 'I')
+QUICK(integers_3, 3, 0, 'I')
+QUICK(integers_4, 4, 0, 'I')
+QUICK(floats_1, 0, 1, 'S')
+QUICK(floats_2, 0, 2, 'S')
+QUICK(floats_3, 0, 3, 'S')
+QUICK(integers_to_word, ANY, 0, 'I')
+QUICK(integers_to_float, ANY, 0, 'S')
+QUICK(mixed_to_word, ANY, ANY, 'I')
+QUICK(mixed_to_float, ANY, ANY, 'S')
+#endif
 
 static vectorcallfunc
-choose_entry(const Trampoline *t, int flags)
+choose_entry(const Function *f)
 {
-    int critical = flags & CRITICAL, plain = !(flags & ~CRITICAL);
-    if (t->strategy == BY_LIBFFI)
-        return critical ? libffi_critical : libffi_release;
-    if (plain)
-        return critical ? registers_critical : registers_release;
-    return critical ? registers_critical_options : registers_release_options;
+#if HAVE_REGISTERS
+    static const vectorcallfunc by_integers[][2] = {
+        {integers_0_release, integers_0}, {integers_1_release, integers_1}, {integers_2_release, integers_2},
+        {integers_3_release, integers_3}, {integers_4_release, integers_4},
+    };
+    static const vectorcallfunc by_floats[][2] = {
+        {floats_1_release, floats_1}, {floats_2_release, floats_2}, {floats_3_release, floats_3},
+    };
+    static const vectorcallfunc otherwise[2][2][2] = {
+        {{integers_to_word_release, integers_to_word}, {integers_to_float_release, integers_to_float}},
+        {{mixed_to_word_release, mixed_to_word}, {mixed_to_float_release, mixed_to_float}},
+    };
+    const Trampoline *t = f->trampoline;
+    int critical = f->flags & CRITICAL;
+    if (!t->plain || !f->cell || f->flags & ~CRITICAL || t->count > QUICK_PARAMETERS)
+        return general;
+    int to_float = t->jump == 'S';
+    if (!t->floats && !to_float && t->count <= 4)
+        return by_integers[t->count][critical];
+    if (to_float && t->floats == t->count && t->count >= 1 && t->count <= 3)
+        return by_floats[t->count - 1][critical];
+    return otherwise[t->floats > 0][to_float][critical];
+#endif
+    return general;
 }
 
 /* trampoline(address, *arguments): the bare call, with the GIL released. */
@@ -563,8 +655,7 @@ trampoline_vectorcall(PyObject *self, PyObject *const *args, size_t nargsf, PyOb
                                              "or a foreign function), then its arguments");
         return NULL;
     }
-    return t->strategy == BY_REGISTERS ? invoke(t, address, cell, NULL, self, args + 1, BY_REGISTERS, 1, 0)
-                                       : invoke(t, address, cell, NULL, self, args + 1, BY_LIBFFI, 1, 0);
+    return invoke(t, address, cell, NULL, self, args + 1, 1, 0);
 }
 
 static PyObject *
@@ -605,7 +696,11 @@ function_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     }
     if (self->check)
         self->flags |= CHECK;
-    self->vectorcall = choose_entry(self->trampoline, self->flags);
+    self->vectorcall = choose_entry(self);
+    for (int i = 0; i < self->trampoline->count && i < QUICK_PARAMETERS; i++) {
+        self->codes[i] = self->trampoline->parameters[i].converter->code;
+        self->places[i] = (char)self->trampoline->parameters[i].word;
+    }
     return (PyObject *)self;
 }
 

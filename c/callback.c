@@ -17,16 +17,24 @@
 #define QUARANTINE 4096
 
 struct Slot {
-    ffi_closure *closure;
     Callback *callback;      /* borrowed; NULL once closed */
     Trampoline *trampoline;
-    void *code;
+    void *code;              /* the C function pointer: the thunk, or the closure's */
+    void *thunk;             /* or NULL */
+    ffi_closure *closure;    /* or NULL; made when a signature first needs it */
+    void *closure_code;
     char *answer;            /* what C gets instead of a result, or NULL for zeros */
     PyObject *kept;          /* what `answer` points to, or NULL */
     PyObject *name, *file;   /* of the closed callback */
     int line;
     struct Slot *next;       /* in the queue */
 };
+
+/* Where the arguments of a call are: in registers (a thunk's words) or behind libffi's pointers. */
+typedef struct {
+    const uint64_t *words;
+    void **pointers;
+} Arguments;
 
 static Slot *queue_head, *queue_tail;
 static Py_ssize_t queue_length;
@@ -126,85 +134,127 @@ keep_result(Slot *slot, Frame *frame)
     return failed ? -1 : 0;
 }
 
-/* Write the values of :out and :inout parameters through C's pointers; `result` becomes the first of the tuple. */
+/* The pointer that an :out or :inout parameter received. */
+static void *
+pointer_argument(Trampoline *t, int i, Arguments from)
+{
+    return from.words ? (void *)(uintptr_t)from.words[t->parameters[i].word] : *(void **)from.pointers[i];
+}
+
+/* Write the values of :out and :inout parameters through C's pointers; the result proper is what remains. */
 static PyObject *
-spread_outputs(Trampoline *t, PyObject *result, void **args, Frame *frame)
+spread_outputs(Trampoline *t, PyObject *result, Arguments from, Frame *frame)
 {
     int skip = t->result->code == 'v', place = !skip;
     int single = skip && t->outputs == 1;
+    PyObject *first = NULL;
     if (!single && (!PyTuple_Check(result) || PyTuple_GET_SIZE(result) != t->outputs + !skip)) {
         PyErr_Format(PyExc_TypeError, "a callback with :out parameters returns a tuple of %d values, not %.100R",
                      t->outputs + !skip, result);
-        Py_DECREF(result);
-        return NULL;
+        goto out;
     }
     for (int i = 0; i < t->count; i++) {
         Converter *c = t->parameters[i].converter;
         if (c->code != '>' && c->code != '=')
             continue;
-        void *where = *(void **)args[i];
+        void *where = pointer_argument(t, i, from);
         PyObject *value = single ? result : PyTuple_GET_ITEM(result, place++);
-        if (where && to_memory(c->inner, value, where, frame) < 0) {
-            Py_DECREF(result);
-            return NULL;
-        }
+        if (where && to_memory(c->inner, value, where, frame) < 0)
+            goto out;
     }
-    PyObject *first = skip ? Py_NewRef(Py_None) : Py_NewRef(PyTuple_GET_ITEM(result, 0));
+    first = Py_NewRef(skip ? Py_None : PyTuple_GET_ITEM(result, 0));
+out:
     Py_DECREF(result);
     return first;
 }
 
 static PyObject *
-read_argument(Converter *c, void *where)
+read_wide(Trampoline *t, int i, Arguments from)
 {
-    if (is_wide(c))
-        return from_memory(c, where);
-    if (c->code == '>' || c->code == '<' || c->code == '=' || c->size == (Py_ssize_t)sizeof(uint64_t)) {
-        uint64_t word;
-        memcpy(&word, where, sizeof word);
-        return from_word(c, word);
-    }
-    return from_memory(c, where);
+    Parameter *p = &t->parameters[i];
+    if (!from.words)
+        return from_memory(p->converter, from.pointers[i]);
+    uint64_t pieces[2] = {from.words[p->word], p->word2 < 0 ? 0 : from.words[p->word2]};
+    return from_memory(p->converter, pieces);
 }
 
-/* The (:in int) of a comparator, and plain ints, without a detour. */
+/* One argument as a Python object; ints, and the (:in int) of a comparator, without a detour. */
 ALWAYS_INLINE PyObject *
-read_quickly(Converter *c, void *where)
+read_argument(Trampoline *t, int i, Arguments from)
 {
+    Parameter *p = &t->parameters[i];
+    Converter *c = p->converter;
+    uint64_t word;
+    if (LIKELY(from.words != NULL) && LIKELY(p->mode == WORD))
+        word = from.words[p->word];
+    else if (is_wide(c))
+        return read_wide(t, i, from);
+    else if (c->code != '<' && c->code != '=' && c->size < (Py_ssize_t)sizeof(uint64_t))
+        return from_memory(c, from.pointers[i]);
+    else
+        memcpy(&word, from.pointers[i], sizeof word);
     if (c->code == 'i')
-        return PyLong_FromLong(*(int32_t *)where);
-    if (c->code == '<' && c->inner->code == 'i' && LIKELY(*(void **)where != NULL))
-        return PyLong_FromLong(**(int32_t **)where);
-    return read_argument(c, where);
+        return PyLong_FromLong((int32_t)word);
+    if (c->code == '<' && c->inner->code == 'i' && LIKELY(word != 0))
+        return PyLong_FromLong(*(int32_t *)(uintptr_t)word);
+    return from_word(c, word);
 }
+
+/* C called a closed callback: answer, and let the enclosing call say so. */
+static void
+run_closed(Slot *slot, Record *record, void *where)
+{
+    answer(slot, where);
+    PyObject *exception = PyObject_CallFunction(hooks.closed, "OOi", slot->name, slot->file, slot->line);
+    if (exception)
+        give_exception(exception);
+    park(record, slot->name);
+}
+
+/* Convert the result for C; 0 or -1. */
+static int
+convert_result(Slot *slot, Converter *c, PyObject *result, void *where, Frame *frame)
+{
+    uint64_t word;
+    if (is_wide(c))
+        return to_memory(c, result, where, frame);
+    if (to_word(c, result, &word, frame) < 0)
+        return -1;
+    put_result(c, word, where);
+    if (LIKELY(!frame->count && c->code != 'z'))
+        return 0;
+    frame_keep(frame, Py_NewRef(result));
+    return keep_result(slot, frame);
+}
+
+#define SMALL_CALLBACK 14
 
 static void
-run(Slot *slot, Record *record, void *where, void **args)
+run(Slot *slot, Record *record, void *where, Arguments from)
 {
     Trampoline *t = slot->trampoline;
     Callback *callback = slot->callback;
     if (UNLIKELY(!callback)) {
-        answer(slot, where);
-        PyObject *exception = PyObject_CallFunction(hooks.closed, "OOi", slot->name, slot->file, slot->line);
-        if (exception) {
-            give_exception(exception);
-        }
-        park(record, slot->name);
+        run_closed(slot, record, where);
         return;
     }
     t->callbacks++;
     PyObject *callable = Py_NewRef(callback->callable);
-    Py_INCREF(t);
-    PyObject **vector = alloca((size_t)(t->count + 2) * sizeof(PyObject *));
-    PyObject **items = alloca((size_t)((t->outputs + 1) * OWNED_PER_PARAMETER) * sizeof(PyObject *));
-    Frame frame = {items, 0, NULL};
+    Py_INCREF(t); /* the callback may close itself, and its slot serve another signature, while it runs */
+    PyObject *small[SMALL_CALLBACK + 1];
+    PyObject **vector = small;
+    if (UNLIKELY(t->count > SMALL_CALLBACK))
+        vector = alloca((size_t)(t->count + 1) * sizeof(PyObject *));
+    PyObject *kept[OWNED_PER_PARAMETER + 1];
+    Frame frame = {kept, 0, NULL};
+    if (UNLIKELY(t->outputs))
+        frame.items = alloca((size_t)((t->outputs + 2) * OWNED_PER_PARAMETER) * sizeof(PyObject *));
     PyObject *result = NULL;
     int given = 0, done = 0;
-    vector[0] = NULL;
     for (int i = 0; i < t->count; i++) {
-        if (t->parameters[i].optional)
+        if (UNLIKELY(t->parameters[i].optional))
             continue;
-        PyObject *argument = read_quickly(t->parameters[i].converter, args[i]);
+        PyObject *argument = read_argument(t, i, from);
         if (UNLIKELY(!argument))
             goto out;
         vector[++given] = argument;
@@ -212,72 +262,98 @@ run(Slot *slot, Record *record, void *where, void **args)
     result = PyObject_Vectorcall(callable, vector + 1, (size_t)given | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
     if (UNLIKELY(!result))
         goto out;
-    if (UNLIKELY(t->outputs) && !(result = spread_outputs(t, result, args, &frame)))
+    if (UNLIKELY(t->outputs) && !(result = spread_outputs(t, result, from, &frame)))
         goto out;
-    Converter *c = t->result;
-    if (c->code == 'v')
+    int64_t number;
+    if (LIKELY(t->result->code == 'i') && LIKELY(compact(result, &number)) && LIKELY(number == (int32_t)number)) {
+        ffi_arg wide = (ffi_arg)number;
+        memcpy(where, &wide, sizeof wide);
         done = 1;
-    else if (is_wide(c))
-        done = to_memory(c, result, where, &frame) == 0;
-    else {
-        uint64_t word;
-        done = to_word(c, result, &word, &frame) == 0;
-        if (done) {
-            put_result(c, word, where);
-            if (UNLIKELY(frame.count || c->code == 'z')) {
-                frame_keep(&frame, Py_NewRef(result));
-                done = keep_result(slot, &frame) == 0;
-            }
-        }
     }
-    if (UNLIKELY(!done)) { /* a wrong result: say whose */
-        PyObject *exception = take_exception();
-        PyObject *better = PyObject_CallFunction(hooks.explain, "OiO", callable, -1, exception);
-        Py_DECREF(exception);
-        if (better)
-            give_exception(better);
-    }
+    else
+        done = t->result->code == 'v' || convert_result(slot, t->result, result, where, &frame) == 0;
+    if (UNLIKELY(!done))
+        explain(callable, -1);
 out:
     if (UNLIKELY(!done)) {
+        PyObject *exception = take_exception();
         answer(slot, where);
+        if (exception)
+            give_exception(exception);
         park(record, callable);
     }
     while (given)
         Py_DECREF(vector[given--]);
     Py_XDECREF(result);
     while (UNLIKELY(frame.count))
-        Py_DECREF(items[--frame.count]);
+        Py_DECREF(frame.items[--frame.count]);
     Py_DECREF(t);
     Py_DECREF(callable);
 }
 
-static void
-entered(ffi_cif *Py_UNUSED(cif), void *where, void **args, void *user)
+/* C is here: get the GIL as this thread needs it, run, and leave the thread as it was. */
+ALWAYS_INLINE void
+enter(Slot *slot, void *where, Arguments from)
 {
-    Slot *slot = user;
     Record *record = current_record;
-    if (slot->trampoline->hidden) { /* the first argument is where the result goes, and the result is that address */
-        void *target = *(void **)args[0];
-        memcpy(where, &target, sizeof target);
-        where = target;
-        args++;
+    if (record && current_state() == record->state) {
+        run(slot, record, where, from);
+        return;
     }
-    if (UNLIKELY(finalizing())) {
+    if (UNLIKELY(finalizing())) { /* to wait for the GIL now would be to wait for ever */
         answer(slot, where);
         return;
     }
     if (LIKELY(record != NULL)) {
-        int held = current_state() == record->state;
-        if (!held)
-            PyEval_RestoreThread(record->state);
-        run(slot, record, where, args);
-        if (!held)
-            PyEval_SaveThread();
+        PyEval_RestoreThread(record->state);
+        run(slot, record, where, from);
+        PyEval_SaveThread();
+    }
+    else {
+        PyGILState_STATE state = PyGILState_Ensure();
+        run(slot, NULL, where, from);
+        PyGILState_Release(state);
+    }
+}
+
+/* Through a closure of libffi's. */
+static void
+entered(ffi_cif *Py_UNUSED(cif), void *where, void **pointers, void *user)
+{
+    Slot *slot = user;
+    if (slot->trampoline->hidden) { /* the first argument is where the result goes, and the result is that address */
+        void *target = *(void **)pointers[0];
+        memcpy(where, &target, sizeof target);
+        where = target;
+        pointers++;
+    }
+    enter(slot, where, (Arguments){NULL, pointers});
+}
+
+/* Through a thunk: the words are the registers, and the result goes into the registers that its classes name. */
+void
+thunk_run(void *user, ThunkCall *call)
+{
+    Slot *slot = user;
+    char jump = slot->trampoline->jump;
+    if (LIKELY(jump == 'I') && LIKELY(!slot->trampoline->hidden)) {
+        enter(slot, &call->rax, (Arguments){call->words, NULL});
         return;
     }
-    PyGILState_STATE state = PyGILState_Ensure();
-    run(slot, NULL, where, args);
-    PyGILState_Release(state);
+    uint64_t result[2] = {0};
+    if (slot->trampoline->hidden) {
+        call->rax = call->words[0];
+        enter(slot, (void *)(uintptr_t)call->words[0], (Arguments){call->words, NULL});
+        return;
+    }
+    enter(slot, result, (Arguments){call->words, NULL});
+    switch (jump) {
+    case 'S': call->xmm0 = result[0]; break;
+    case '1': call->rax = result[0], call->rdx = result[1]; break;
+    case '2': call->rax = result[0], call->xmm0 = result[1]; break;
+    case '3': call->xmm0 = result[0], call->rax = result[1]; break;
+    default: call->xmm0 = result[0], call->xmm1 = result[1];
+    }
 }
 
 /* --- making and closing ------------------------------------------------------------------------------------------- */
@@ -305,14 +381,34 @@ slot_take(void)
         return slot;
     }
     Slot *slot = PyMem_Calloc(1, sizeof(Slot));
-    if (slot)
-        slot->closure = ffi_closure_alloc(sizeof(ffi_closure), &slot->code);
-    if (!slot || !slot->closure) {
-        PyMem_Free(slot);
+    if (!slot)
         PyErr_NoMemory();
-        return NULL;
-    }
+    else
+        slot->thunk = thunk_take(slot);
     return slot;
+}
+
+/* Give the slot a C function pointer for its signature. */
+static int
+slot_aim(Slot *slot)
+{
+    Trampoline *t = slot->trampoline;
+    if (t->strategy == BY_REGISTERS && slot->thunk) {
+        slot->code = slot->thunk;
+        return 0;
+    }
+    if (plan_callback(t) < 0)
+        return -1;
+    if (!slot->closure && !(slot->closure = ffi_closure_alloc(sizeof(ffi_closure), &slot->closure_code))) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    slot->code = slot->closure_code;
+    if (ffi_prep_closure_loc(slot->closure, &t->callback_cif, entered, slot, slot->code) != FFI_OK) {
+        PyErr_SetString(PyExc_SystemError, "libffi refused to make a closure");
+        return -1;
+    }
+    return 0;
 }
 
 static void
@@ -390,32 +486,24 @@ callback_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     }
     if (!PyArg_ParseTuple(args, "O!O|O:Callback", &TrampolineType, &trampoline, &callable, &on_error))
         return NULL;
-    if (plan_callback((Trampoline *)trampoline) < 0)
-        return NULL;
     Slot *slot = slot_take();
     if (!slot)
         return NULL;
     slot->trampoline = (Trampoline *)Py_NewRef(trampoline);
     Callback *self = NULL;
-    if (slot_set_answer(slot, on_error) < 0)
-        goto fail;
-    if (ffi_prep_closure_loc(slot->closure, &slot->trampoline->callback_cif, entered, slot, slot->code) != FFI_OK) {
-        PyErr_SetString(PyExc_SystemError, "libffi refused to make a closure");
-        goto fail;
+    if (slot_set_answer(slot, on_error) == 0 && slot_aim(slot) == 0)
+        self = (Callback *)type->tp_alloc(type, 0);
+    if (!self) { /* nobody knows the pointer; the slot waits for its turn like the others */
+        slot->name = Py_NewRef(Py_None);
+        slot->file = Py_NewRef(Py_None);
+        slot_retire(slot);
+        return NULL;
     }
-    self = (Callback *)type->tp_alloc(type, 0);
-    if (!self)
-        goto fail;
     self->callable = Py_NewRef(callable);
     self->slot = slot;
     self->code = slot->code;
     slot->callback = self;
     return (PyObject *)self;
-fail:
-    slot_forget(slot);
-    ffi_closure_free(slot->closure);
-    PyMem_Free(slot);
-    return NULL;
 }
 
 static void

@@ -141,13 +141,11 @@ converter_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     return (PyObject *)self;
 }
 
-/* Put Python callables around this converter, in place: every trampoline that uses it sees them from now on. */
+/* Put a Python callable behind what this converter gives back, in place: every trampoline that uses it sees it from now on.
+ * The way to C stays as it is, for functions remember it (call.c, `codes`). */
 static PyObject *
-converter_wrap(Converter *self, PyObject *args)
+converter_wrap(Converter *self, PyObject *back)
 {
-    PyObject *to, *back;
-    if (!PyArg_ParseTuple(args, "OO:wrap", &to, &back))
-        return NULL;
     if (self->code != 'x' || !self->inner) {
         Converter *inner = (Converter *)ConverterType.tp_alloc(&ConverterType, 0);
         if (!inner)
@@ -165,8 +163,7 @@ converter_wrap(Converter *self, PyObject *args)
         Py_XSETREF(self->inner, inner);
         self->code = 'x';
     }
-    Py_XSETREF(self->to, to == Py_None ? NULL : Py_NewRef(to));
-    Py_XSETREF(self->back, back == Py_None ? NULL : Py_NewRef(back));
+    Py_XSETREF(self->back, Py_NewRef(back));
     Py_RETURN_NONE;
 }
 
@@ -238,7 +235,7 @@ converter_dealloc(Converter *self)
 }
 
 static PyMethodDef converter_methods[] = {
-    {"wrap", (PyCFunction)converter_wrap, METH_VARARGS, "wrap(to, back): put Python callables around it, in place."},
+    {"wrap", (PyCFunction)converter_wrap, METH_O, "wrap(back): put a Python callable behind what it gives back, in place."},
     {"read", (PyCFunction)converter_read, METH_O, "The value at an address."},
     {"write", (PyCFunction)converter_write, METH_VARARGS, "write(address, value) → what the memory now points to, or None."},
     {NULL, NULL, 0, NULL},
@@ -442,11 +439,11 @@ plain_word(Converter *c, PyObject *value, uint64_t *word, Frame *frame)
         double number = PyFloat_AsDouble(value);
         if (number == -1.0 && PyErr_Occurred())
             return 0;
-        *word = 0;
         if (c->code == 'd')
             memcpy(word, &number, sizeof number);
         else {
             float single = (float)number;
+            *word = 0;
             memcpy(word, &single, sizeof single);
         }
         return 1;

@@ -90,7 +90,10 @@ plan_registers(Trampoline *t)
         p->word2 = places[1];
         p->mode = is_wide(p->converter) ? PIECES : WORD;
     }
-    t->floats = a.floats > 0;
+    t->floats = (char)a.floats;
+    t->plain = !t->hidden && !t->temporaries && !is_wide(t->result);
+    for (int i = 0; i < t->count; i++)
+        t->plain = t->plain && t->parameters[i].mode == WORD;
     t->words = REGISTERS;
     t->strategy = BY_REGISTERS;
     return 1;

@@ -65,7 +65,7 @@ typedef struct Converter {
     PyObject *ctype;        /* the CType, for the slow path and for error texts */
     PyObject *backend;      /* the cffi type that results have */
     PyObject *make;         /* struct: the Python class */
-    PyObject *to, *back;    /* 'x': Python callables around `inner` */
+    PyObject *to, *back;    /* 'x': Python callables around `inner`; only `back` may be put there later */
     struct Converter *inner;/* 'x' and '<' '>' '=': what is behind */
     ffi_type *ffi;          /* libffi's description */
     ffi_type *own_ffi;      /* allocated with this converter, or NULL */
@@ -99,7 +99,8 @@ typedef struct {
     int fixed;                 /* variadic: how many parameters come before the tail; else -1 */
     char strategy;
     char jump;                 /* which typed jump (registers) */
-    char floats;               /* a float register is used */
+    char floats;               /* how many float registers are used */
+    char plain;                /* every parameter and the result are one word, in registers */
     char hidden;               /* the result goes through a hidden first pointer (registers) */
     ffi_cif cif;
     ffi_type **types;
@@ -114,19 +115,22 @@ typedef struct {
 enum { CRITICAL = 1, ERRNO = 2, CHECK = 4 };
 enum { CHECK_NONE, CHECK_NONNEGATIVE, CHECK_POSITIVE, CHECK_NONZERO, CHECK_ZERO, CHECK_CALLABLE };
 
-/* A bound function: a trampoline, an address, and what the declaration asked for. */
+/* A bound function: a trampoline, an address, and what the declaration asked for.  What a quick call reads comes first. */
+#define QUICK_PARAMETERS 14
 typedef struct {
     PyObject_HEAD
     vectorcallfunc vectorcall;
     void *address; /* NULL until it is resolved */
-    Trampoline *trampoline;
     Cell *cell;
+    Trampoline *trampoline;
+    char codes[QUICK_PARAMETERS + 2];  /* quick calls: the conversion of each parameter … */
+    char places[QUICK_PARAMETERS + 2]; /* … and its word */
+    int flags;
+    char check;
     PyObject *declaration;
     PyObject *check_callable;
     PyObject *dict;
     PyObject *weakrefs;
-    int flags;
-    char check;
 } Function;
 
 typedef struct Slot Slot;
@@ -203,9 +207,44 @@ int function_resolve(Function *self);
 PyObject *shim_errno(PyObject *, PyObject *);
 PyObject *shim_set_errno(PyObject *, PyObject *);
 
+/* thunks.c: the registers of a call that came through a thunk, in the order of a plan's words, and of its result */
+typedef struct {
+    uint64_t words[14];
+    uint64_t rax, rdx;
+    uint64_t xmm0, xmm1;
+} ThunkCall;
+void *thunk_take(void *user);
+void thunk_run(void *user, ThunkCall *call);
+
 /* errors that travel beside C */
 PyObject *take_exception(void);
 void give_exception(PyObject *exception);
+void explain(PyObject *who, int index);
+
+/* The value of a small exact int. */
+ALWAYS_INLINE int
+compact(PyObject *object, int64_t *value)
+{
+    if (UNLIKELY(!PyLong_CheckExact(object)))
+        return 0;
+#if PY_VERSION_HEX >= 0x030C0000
+    if (UNLIKELY(!PyUnstable_Long_IsCompact((PyLongObject *)object)))
+        return 0;
+    *value = PyUnstable_Long_CompactValue((PyLongObject *)object);
+#else
+    Py_ssize_t size = Py_SIZE(object);
+    int64_t digit = (int64_t)((PyLongObject *)object)->ob_digit[0];
+    if (LIKELY(size == 1))
+        *value = digit;
+    else if (size == -1)
+        *value = -digit;
+    else if (size == 0)
+        *value = 0;
+    else
+        return 0;
+#endif
+    return 1;
+}
 
 #define OWNED_PER_PARAMETER 4
 ALWAYS_INLINE void frame_keep(Frame *frame, PyObject *object) { frame->items[frame->count++] = object; }

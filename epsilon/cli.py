@@ -11,6 +11,8 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
+import epsilon
+
 
 def add_doctor(subcommands: Any) -> None:
     """Declare ``epsilon doctor``."""
@@ -39,12 +41,10 @@ def parser() -> argparse.ArgumentParser:
     >>> parser().parse_args(["doctor"]).run.__name__
     'run_doctor'
     """
-    from epsilon.doctor import epsilon_version
-
     top = argparse.ArgumentParser(
         prog="epsilon", description="Epsilon: a foreign function interface for Hy and Python."
     )
-    top.add_argument("--version", action="version", version=f"epsilon {epsilon_version()}")
+    top.add_argument("--version", action="version", version=f"epsilon {epsilon.__version__}")
     subcommands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for add in COMMANDS:
         add(subcommands)

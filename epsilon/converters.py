@@ -59,7 +59,7 @@ def _back(value: Any, found: CType) -> Any:
 def _register_back(found: CType, python_type: type, function: Callable[[Any], Any]) -> None:
     if found not in _from:
         _from[found] = {}
-        found.converter.wrap(None, lambda value: _back(value, found))
+        found.converter.wrap(lambda value: _back(value, found))
     _from[found][python_type] = function
 
 

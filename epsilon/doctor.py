@@ -13,22 +13,15 @@ import subprocess
 import sys
 from urllib.parse import unquote, urlsplit
 
+import epsilon
+from epsilon import _backend
 from epsilon.prerequisites import Need, install_command, missing_needs, needs
 
 Missing = list[tuple[Need, str]]
 
 DISTRIBUTION = "epsilon-ffi"
-STRATEGIES = ("registers", "libffi", "cffi")
 # What a child runs to try a strategy: it names the strategy that it really uses, then puts it to the test.
 TRIAL = "from epsilon import doctor; print(doctor.strategy_here(), flush=True); doctor.trial()"
-
-
-def epsilon_version() -> str:
-    """The installed distribution's version."""
-    try:
-        return importlib.metadata.version(DISTRIBUTION)
-    except importlib.metadata.PackageNotFoundError:
-        return "(not installed)"
 
 
 def version_fits(version: str, specifiers: str) -> bool:
@@ -53,7 +46,7 @@ def dependencies() -> list[tuple[str, str, str | None]]:
     try:
         requirements = importlib.metadata.requires(DISTRIBUTION) or []
     except importlib.metadata.PackageNotFoundError:
-        requirements = []
+        requirements = ["cffi", "hy", "pycparser"]  # a source tree that was never installed
     rows: list[tuple[str, str, str | None]] = []
     for requirement in requirements:
         if "extra ==" in requirement:
@@ -92,8 +85,6 @@ def trial() -> str:
     >>> trial()
     'strlen and a qsort callback work'
     """
-    import epsilon
-
     libc = epsilon.lib_open("libc")
     strlen = libc.bind("strlen", "size", ["string"])
     if strlen("epsilon") != 7:
@@ -111,8 +102,6 @@ def trial() -> str:
 
 def strategy_here() -> str:
     """The strategy that this process takes for a simple function."""
-    import epsilon
-
     return epsilon.lib_open("libc").bind("strlen", "size", ["string"]).strategy
 
 
@@ -148,7 +137,7 @@ class Report:
 
 def report_versions(report: Report) -> None:
     """Epsilon, Python, the platform, and the dependencies."""
-    print(f"Epsilon {epsilon_version()}")
+    print(f"Epsilon {epsilon.__version__}")
     report.line("Python", f"{platform.python_version()} ({platform.python_implementation()}), {sys.executable}")
     system = [platform.system(), platform.release(), platform.machine(), *platform.libc_ver()]
     report.line("platform", " ".join(filter(None, system)))
@@ -173,8 +162,6 @@ def report_system(report: Report, missing: Missing, *, shim_loaded: bool) -> Non
 
 def report_shim(report: Report, missing: Missing) -> bool:
     """The shim, loaded or why not; gives whether it is."""
-    from epsilon import _backend
-
     print("\nC shim")
     if _backend.shim is not None:
         version = getattr(_backend.shim, "libffi_version", None)
@@ -193,7 +180,7 @@ def report_strategies(report: Report, *, shim_loaded: bool) -> None:
     """Each call strategy, tried by a real call and a real callback."""
     print("\nStrategies, each tried by calling strlen, and qsort with a Python comparator")
     default, _ = try_strategy(os.environ.get("EPSILON_STRATEGY", ""))
-    for name in STRATEGIES:
+    for name in _backend.STRATEGIES:
         if name != "cffi" and not shim_loaded:
             report.line(name, "not available without the shim")
             continue

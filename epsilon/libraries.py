@@ -22,7 +22,7 @@ from .errors import ForeignError, ForeignTypeError, ForeignValueError, LibraryLo
 from .search import library_search_paths
 from .signatures import registry
 
-TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
+TYPE_CHECKING = False  # as in ``typing``, whose import would cost more than that of this module
 if TYPE_CHECKING:
     from .functions import Function
 
@@ -33,7 +33,7 @@ Name = str | bytes | os.PathLike | None
 _ffi = _cffi_backend.FFI()
 _SYMBOL = _ffi.typeof("void *")
 
-_PLATFORM = {"win32": "windows", "cygwin": "windows"}.get(sys.platform, sys.platform)
+_PLATFORM = {"win32": "windows"}.get(sys.platform, sys.platform)
 # What define_library was told: name -> platform -> the names to try in turn.
 _definitions: dict[str, dict[str, tuple[str, ...]]] = {}
 # The open libraries that bindings by name share, each with the directories it was searched in.

@@ -15,6 +15,7 @@ import itertools
 import os
 import sys
 from collections.abc import Callable
+from operator import index
 from typing import Any
 
 import _cffi_backend as cffi
@@ -186,10 +187,9 @@ class Integer(Scalar):
         return f"an int from {self.low} to {self.high}"
 
     def convert(self, value: Any) -> int:
-        try:
-            number = value.__index__()
-        except AttributeError:
-            raise self.refusal(value) from None
+        if not hasattr(type(value), "__index__"):
+            raise self.refusal(value)
+        number = index(value)
         if not self.low <= number <= self.high:
             raise ForeignRangeError(f"got {shorten(value)}, wanted {self.wants}")
         return int(number)
@@ -241,10 +241,8 @@ class Boolean(Scalar):
         return "?"
 
     def convert(self, value: Any) -> bool:
-        try:
-            return bool(value.__index__())
-        except AttributeError:
-            pass
+        if hasattr(type(value), "__index__"):
+            return index(value) != 0
         if type(value).__name__ in ("bool_", "bool"):  # NumPy's, which has no __index__
             return bool(value)
         raise self.refusal(value)
@@ -260,7 +258,7 @@ class Real(Scalar):
         return {"float": "f", "double": "d", "long double": "g"}[self.primitive]
 
     def convert(self, value: Any) -> float:
-        if not (hasattr(value, "__float__") or hasattr(value, "__index__")):
+        if not (hasattr(type(value), "__float__") or hasattr(type(value), "__index__")):
             raise self.refusal(value)
         try:
             return float(value)
@@ -278,9 +276,12 @@ class Complex(Scalar):
         return {"_cffi_float_complex_t": "F", "_cffi_double_complex_t": "D"}[self.primitive]
 
     def convert(self, value: Any) -> complex:
-        if not any(hasattr(value, name) for name in ("__complex__", "__float__", "__index__")):
+        if not any(hasattr(type(value), name) for name in ("__complex__", "__float__", "__index__")):
             raise self.refusal(value)
-        return complex(value)
+        try:
+            return complex(value)
+        except OverflowError as error:
+            raise ForeignRangeError(f"got {shorten(value)}: {error}") from None
 
 
 # --- pointers -------------------------------------------------------------------------------------------------------

@@ -1,13 +1,14 @@
-"""Every example in a docstring runs and gives what it says, with the public names at hand as after ``import *``."""
+"""Every example in a docstring runs and gives what it says, with the public names at hand."""
 
 import doctest
 import importlib
 import pkgutil
 
-import epsilon
 import pytest
 
-PUBLIC = {name: getattr(epsilon, name) for name in epsilon.__all__}
+import epsilon
+
+PUBLIC = {name: getattr(epsilon, name) for name in dir(epsilon) if not name.startswith("_")}
 
 
 def examples() -> list[doctest.DocTest]:
@@ -17,7 +18,7 @@ def examples() -> list[doctest.DocTest]:
         if module_info.name.endswith(("__main__", "._shim", ".macros")):
             continue
         module = importlib.import_module(module_info.name)
-        found += doctest.DocTestFinder(exclude_empty=True).find(module, extraglobs={**PUBLIC, "epsilon": epsilon})
+        found += doctest.DocTestFinder(exclude_empty=True).find(module, extraglobs=PUBLIC)
     found += doctest.DocTestFinder().find(epsilon)
     return [docstring for docstring in found if docstring.examples]
 

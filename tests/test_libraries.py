@@ -1,67 +1,34 @@
-"""Libraries: where they are looked for, what is said of those that do not load, and closing them under a call.
-
-The libraries are real ones: compiled here, and then moved, damaged or robbed of what they need.
-"""
+"""Libraries: their names, what is in them, and closing them under a call."""
 
 import copy
+import functools
 import os
 import pathlib
 import pickle
-import shutil
-import struct
-import subprocess
 import sys
-import textwrap
 import threading
 
 import pytest
+from library_kit import (
+    compile_library,
+    in_child,
+    is_loaded,
+    linux_only,
+    make_library,
+    needs_cc,
+    on_every_platform,
+    value_of,
+)
 
 import epsilon
-from epsilon import elf, libraries, loader, search
+from epsilon import libraries, loader
 
-linux_only = pytest.mark.skipif(sys.platform != "linux", reason="file names and messages are those of Linux")
-pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="the tests compile their own C")
-
-SOURCE = """
-#include <unistd.h>
-int answer(void) { return VALUE; }
-int answer_to_everything(void) { return VALUE; }
-static int hidden_answer(void) { return 0; }
-int counter = VALUE;
-int call(int (*function)(int), int x) { return function(x) + hidden_answer(); }
-int increment(int x) { return x + 1; }
-const char *tell_after(void (*function)(void)) { function(); return "a text within the library"; }
-/* Says that it is inside, then stays there until it is told to go. */
-int stay(int tell, int wait) { char c = 'x'; return write(tell, &c, 1) == 1 && read(wait, &c, 1) == 1 ? VALUE : -1; }
-"""
-
-
-def compile_library(path, source=SOURCE, value=42, *flags):
-    """Compile ``source`` to the shared library ``path``, with the macro ``VALUE`` set."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    command = ["cc", "-shared", "-fPIC", f"-DVALUE={value}", "-x", "c", "-", "-x", "none", *flags, "-o", str(path)]
-    subprocess.run(command, input=source, text=True, check=True)
-    return path
-
-
-@pytest.fixture(scope="session")
-def prototype(tmp_path_factory):
-    return compile_library(tmp_path_factory.mktemp("library") / "libprototype.so")
+pytestmark = needs_cc
 
 
 @pytest.fixture
-def make(prototype, tmp_path):
-    """Makes a library of the tests' own at a path below ``tmp_path``, which no other test has."""
-
-    def make(name, value=None):
-        path = tmp_path / name
-        if value is not None:
-            return compile_library(path, value=value)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(prototype, path)
-        return path
-
-    return make
+def make(tmp_path):
+    return functools.partial(make_library, tmp_path)
 
 
 @pytest.fixture
@@ -72,23 +39,9 @@ def search_paths(monkeypatch):
     return paths
 
 
-def environment(**variables):
-    """The variables of a child process that is to import this same Epsilon."""
-    return {**os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(epsilon.__file__)), **variables}
-
-
-def is_loaded(path):
-    return str(path) in loader.process_files()
-
-
-def value_of(library):
-    return library.bind("int answer(void)")()
-
-
-def failure(name):
-    with pytest.raises(epsilon.LibraryLoadError) as caught:
-        epsilon.lib_open(name)
-    return str(caught.value)
+@pytest.fixture
+def definitions(monkeypatch):
+    monkeypatch.setattr(libraries, "_definitions", {})
 
 
 # --- Names ---
@@ -185,296 +138,6 @@ def test_flags_are_those_of_dlopen(make):
             assert library.closed is False
 
 
-# --- The order of the search ---
-
-
-@linux_only
-def test_the_list_comes_first_then_the_environment_then_the_system(make, search_paths, monkeypatch, tmp_path):
-    make("first/libz.so", 1)
-    make("second/libz.so", 2)
-    make("third/libz.so", 3)
-    assert epsilon.lib_open("libz").address("zlibVersion")
-    monkeypatch.setenv("EPSILON_LIBRARY_PATH", os.pathsep.join([str(tmp_path / "second"), str(tmp_path / "third")]))
-    assert value_of(epsilon.lib_open("libz")) == 2
-    search_paths.append(tmp_path / "first")
-    assert value_of(epsilon.lib_open("libz")) == 1
-    epsilon.library_search_paths = [str(tmp_path / "third")]
-    assert value_of(epsilon.lib_open("libz")) == 3
-    epsilon.library_search_paths = []
-    monkeypatch.delenv("EPSILON_LIBRARY_PATH")
-    assert epsilon.lib_open("libz").address("zlibVersion")
-
-
-def test_a_directory_without_the_library_is_passed_over(make, search_paths, tmp_path):
-    (tmp_path / "empty").mkdir()
-    search_paths += [tmp_path / "none", tmp_path / "empty", make("full/libpassed.so").parent]
-    assert value_of(epsilon.lib_open("passed")) == 42
-
-
-@pytest.mark.parametrize("paths", ["/usr/lib", None, [3], 7])
-def test_search_paths_that_are_no_list_of_directories_are_refused(paths, monkeypatch):
-    monkeypatch.setattr(epsilon, "library_search_paths", paths)
-    with pytest.raises(epsilon.ForeignTypeError, match="library_search_paths"):
-        epsilon.lib_open("libnone")
-
-
-@linux_only
-def test_the_highest_version_is_taken_by_number_and_not_by_letter(make, search_paths):
-    for number, version in enumerate(["1", "9", "10.2", "10.1.7"]):
-        search_paths[:] = [make(f"libversions.so.{version}", number).parent]
-    assert value_of(epsilon.lib_open("versions")) == 2
-    assert value_of(epsilon.lib_open("libversions.so")) == 2
-    assert value_of(epsilon.lib_open("libversions.so.10.1")) == 3
-    assert value_of(epsilon.lib_open("libversions.so.9")) == 1
-    make("libversions.so", 99)
-    assert value_of(epsilon.lib_open("versions")) == 99
-
-
-@linux_only
-def test_a_version_that_does_not_load_gives_way_to_a_lower_one(make, search_paths, tmp_path):
-    search_paths.append(make("libbroken.so.2").parent)
-    (tmp_path / "libbroken.so.3").write_bytes(b"")
-    (tmp_path / "libbroken.so").write_text("INPUT(libbroken.so.3)")
-    (tmp_path / "libbroken.so.old").write_text("no version")
-    assert epsilon.lib_open("broken").path == str(tmp_path / "libbroken.so.2")
-
-
-@linux_only
-def test_a_real_library_is_preferred_to_the_system_s_linker_script():
-    # With the development files there, libm.so is often a text file; without them there is no libm.so at all.
-    assert epsilon.lib_open("m").bind("double cos(double x)")(0.0) == 1.0
-
-
-@linux_only
-def test_versioned_names_of_the_system_are_found_in_its_cache_and_its_directories(monkeypatch, make):
-    path = make("standard/libstandard.so.2")
-    monkeypatch.setattr(search, "_standard_directories", lambda: (str(path.parent),))
-    assert epsilon.lib_open("standard").path == str(path)
-    monkeypatch.setattr(search, "_ld_so_cache", lambda prefixes=("",): [str(make("cache/libstandard.so.1"))])
-    assert "/cache/" in epsilon.lib_open("standard").path
-    assert "/standard/" in epsilon.lib_open("libstandard.so.2").path
-
-
-@linux_only
-@pytest.mark.skipif(not os.path.exists(search._LD_SO_CACHE), reason="this system has no ld.so.cache")
-def test_the_cache_is_read_as_ldconfig_prints_it():
-    ldconfig = shutil.which("ldconfig", path=f"{os.environ.get('PATH', '')}:/sbin:/usr/sbin")
-    printed = subprocess.run([ldconfig, "-p"], capture_output=True, text=True, check=True).stdout.splitlines()[1:]
-    plain = {line.split(" => ")[1] for line in printed if " => " in line and "hwcap" not in line}
-    assert set(search._ld_so_cache()) == plain
-    assert search._ld_so_cache(["libc.so"]) == [path for path in search._ld_so_cache() if "/libc.so" in path]
-
-
-# --- Never the current directory ---
-
-
-def test_a_bare_name_is_never_taken_from_the_current_directory(make, search_paths, monkeypatch, tmp_path):
-    make("libhere.so")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("EPSILON_LIBRARY_PATH", os.pathsep)
-    search_paths.append("")
-    for name in ("here", "libhere", "libhere.so"):
-        failure(name)
-    search_paths.append(".")
-    assert value_of(epsilon.lib_open("here")) == 42
-
-
-@linux_only
-@pytest.mark.parametrize("variable", ["/nowhere:", ":/nowhere", ".", "/nowhere;."])
-def test_nor_is_it_by_an_empty_field_in_ld_library_path(variable, make, tmp_path):
-    make("libhere.so")
-    shutil.copy(tmp_path / "libhere.so", tmp_path / "libhere.so.1")
-    program = "import epsilon\ntry: epsilon.lib_open('here')\nexcept epsilon.LibraryLoadError as error: print(error)"
-    variables = environment(LD_LIBRARY_PATH=variable)
-    command = [sys.executable, "-c", program]
-    done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=True)
-    assert "libhere.so: not asked: by a relative LD_LIBRARY_PATH it means the current directory" in done.stdout
-
-
-@linux_only
-def test_versioned_names_in_ld_library_path_are_found(make, tmp_path):
-    make("lib/liblinked.so.4", 4)
-    program = "import epsilon\nprint(epsilon.lib_open('linked').path)"
-    variables = environment(LD_LIBRARY_PATH=f"/nowhere:{tmp_path / 'lib'}")
-    command = [sys.executable, "-c", program]
-    done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=True)
-    assert done.stdout == f"{tmp_path}/lib/liblinked.so.4\n"
-
-
-# --- What is said of a library that does not load ---
-
-
-@linux_only
-def test_every_place_is_named_with_its_reason(search_paths, monkeypatch, tmp_path):
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "text").mkdir()
-    (tmp_path / "text" / "libwanted.so").write_text("hello")
-    search_paths += [tmp_path / "absent", tmp_path / "empty"]
-    monkeypatch.setenv("EPSILON_LIBRARY_PATH", str(tmp_path / "text"))
-    monkeypatch.setattr(search, "_standard_directories", lambda: ("/standard",))
-    assert failure("wanted").split("\n")[1:] == [
-        "tried, in this order:",
-        f"  {tmp_path}/absent: not a directory that can be read: No such file or directory (library_search_paths)",
-        f"  {tmp_path}/empty: no libwanted.so, wanted.so or libwanted.so.<version> (library_search_paths)",
-        f"  {tmp_path}/text/libwanted.so: not a library but a text file (EPSILON_LIBRARY_PATH)",
-        "  libwanted.so: absent (the system's search)",
-        "  wanted.so: absent (the system's search)",
-        "  /etc/ld.so.cache, /standard: no libwanted.so, wanted.so or libwanted.so.<version> (the system's search)",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        (b"", "an empty file"),
-        (b"#!/bin/sh\n", "not a library but a text file"),
-        (b"/* GNU ld script */\nGROUP ( /lib/libx.so.6 AS_NEEDED ( /lib/ld.so.2 ) )", "for /lib/libx.so.6 /lib/ld.so"),
-        (b"INPUT(libncurses.so.6 -ltinfo)\n", "not a library but a linker script, which stands for libncurses.so.6"),
-        (b"INPUT ( -lonly )", "stands for -lonly"),
-        (b"!<arch>\n...", "a static archive (.a)"),
-        (b"\xcf\xfa\xed\xfe" + bytes(40), "a library for macOS (Mach-O)"),
-        (b"MZ" + bytes(100), "a library for Windows (PE)"),
-        (b"\x7fELF" + bytes(3), "a damaged ELF file"),
-        (bytes(100), "invalid ELF header"),
-    ],
-)
-@linux_only
-def test_a_file_that_is_no_library_is_called_what_it_is(content, reason, tmp_path):
-    path = tmp_path / "libfile.so"
-    path.write_bytes(content)
-    assert reason in failure(path)
-
-
-@linux_only
-@pytest.mark.parametrize(
-    ("offset", "value", "reason"),
-    [
-        (18, 0x28, "of the wrong architecture: it is for ARM (64-bit), this Python for "),
-        (18, 0x1234, "of the wrong architecture: it is for machine 4660 (64-bit)"),
-        (16, 1, "not a library but an object file (.o)"),
-        (16, 2, "not a library but a program"),
-    ],
-)
-def test_a_library_for_another_machine_is_named_so(offset, value, reason, make):
-    path = make("libother.so")
-    image = bytearray(path.read_bytes())
-    struct.pack_into("=H", image, offset, value)
-    path.write_bytes(image)
-    assert reason in failure(path)
-
-
-@linux_only
-def test_a_32_bit_library_is_of_the_wrong_architecture(make, search_paths):
-    path = make("libnarrow.so")
-    image = bytearray(path.read_bytes())
-    image[4] = 1
-    path.write_bytes(image)
-    search_paths.append(path.parent)
-    assert "(32-bit), this Python for" in failure("narrow")
-
-
-@linux_only
-def test_a_broken_link_a_directory_and_an_absent_file_are_told_apart(tmp_path):
-    (tmp_path / "liblink.so").symlink_to("liblink.so.1")
-    (tmp_path / "libdirectory.so").mkdir()
-    assert "liblink.so: a symbolic link to liblink.so.1, which is absent" in failure(tmp_path / "liblink.so")
-    assert "libdirectory.so: a directory" in failure(tmp_path / "libdirectory.so")
-    assert "libabsent.so: absent" in failure(tmp_path / "libabsent.so")
-
-
-@linux_only
-def test_a_missing_dependency_is_named(tmp_path, search_paths):
-    needed = compile_library(
-        tmp_path / "libneeded.so.5", "int needed(void) { return VALUE; }", 1, "-Wl,-soname=libneeded.so.5"
-    )
-    source = "int needed(void); int needing(void) { return needed(); }"
-    path = compile_library(tmp_path / "libneeding.so", source, 0, str(needed), f"-Wl,-rpath,{tmp_path}")
-    content = needed.read_bytes()
-    needed.unlink()
-    search_paths.append(tmp_path)
-    assert "libneeding.so: a missing dependency: libneeded.so.5 (library_search_paths)" in failure("needing")
-    needed.write_text("text")
-    assert f"libneeding.so: its dependency {needed} is not a library but a text file" in failure(path)
-    needed.write_bytes(content)
-    assert epsilon.lib_open("needing").bind("int needing(void)")() == 1
-
-
-@linux_only
-def test_a_library_that_lacks_a_function_is_refused_at_once_and_not_at_the_call(tmp_path):
-    path = compile_library(tmp_path / "liblacking.so", "int lacked(void); int lacking(void) { return lacked(); }")
-    assert "undefined symbol: lacked" in failure(path)
-    assert epsilon.lib_open(path, os.RTLD_LAZY).address("lacking")
-
-
-@linux_only
-def test_the_nearest_libraries_are_named(make, search_paths):
-    search_paths.append(make("libgarden.so.3").parent)
-    assert "did you mean 'libgarden'" in failure("libgardem")
-    assert "did you mean 'garden'" in failure("gardem")
-    assert "did you mean 'libgarden.so.3'" in failure("libgarden.so.5")
-    assert "did you mean 'libgarden.so.3'" in failure(search_paths[0] / "libgarden.so")
-
-
-# --- Definitions ---
-
-
-@pytest.fixture
-def definitions(monkeypatch):
-    monkeypatch.setattr(libraries, "_definitions", {})
-
-
-def on_every_platform(names):
-    return {"linux": names, "darwin": names, "windows": names}
-
-
-def test_a_defined_library_is_tried_under_its_names_in_turn(definitions, make, search_paths):
-    search_paths.append(make("libreal.so.2").parent)
-    epsilon.define_library("ours", **on_every_platform(["libabsent.so.9", "libreal.so.2"]))
-    library = epsilon.lib_open("ours")
-    assert library.name == "ours" and library.path.endswith("libreal.so.2")
-    epsilon.define_library("ours", **on_every_platform(make("another.so", 7)))
-    assert value_of(epsilon.lib_open("ours")) == 7
-
-
-def test_a_definition_may_name_itself_and_the_c_library(definitions, make, search_paths):
-    search_paths.append(make("libself.so").parent)
-    epsilon.define_library("self", **on_every_platform("self"))
-    epsilon.define_library("posix", **on_every_platform("libc"))
-    assert value_of(epsilon.lib_open("self")) == 42
-    assert epsilon.lib_open("posix").address("strlen") == epsilon.lib_open("libc").address("strlen")
-
-
-def test_without_a_name_for_this_platform_the_search_is_the_usual_one(definitions, make, search_paths, monkeypatch):
-    search_paths.append(make("libelsewhere.so").parent)
-    monkeypatch.setattr(libraries, "_PLATFORM", "plan9")
-    epsilon.define_library("elsewhere", **on_every_platform("libnone.so"))
-    assert value_of(epsilon.lib_open("elsewhere")) == 42
-
-
-def test_a_defined_library_that_fails_tells_of_all_its_names(definitions):
-    epsilon.define_library("twice", **on_every_platform(["/none/one.so", "/none/two.so"]))
-    assert "/none/one.so: absent" in failure("twice") and "/none/two.so: absent" in failure("twice")
-    assert "did you mean 'twice'?" in failure("twise")
-
-
-@pytest.mark.parametrize(
-    ("name", "names", "error"),
-    [
-        ("x", {}, epsilon.ForeignValueError),
-        ("x", {"linux": []}, epsilon.ForeignValueError),
-        ("a/b", {"linux": "libc"}, epsilon.ForeignValueError),
-        ("", {"linux": "libc"}, epsilon.ForeignValueError),
-        (None, {"linux": "libc"}, epsilon.ForeignTypeError),
-        ("x", {"linux": 3}, epsilon.ForeignTypeError),
-        ("x", {"linux": [None]}, epsilon.ForeignTypeError),
-        ("x", {"linux": ["libc", ""]}, epsilon.ForeignValueError),
-    ],
-)
-def test_a_wrong_definition_is_refused(definitions, name, names, error):
-    with pytest.raises(error, match="library"):
-        epsilon.define_library(name, **names)
-
-
 # --- Symbols ---
 
 
@@ -527,30 +190,6 @@ def test_what_is_no_symbol_is_refused(name, error):
             ask(name)
     with pytest.raises(epsilon.ForeignValueError):
         libc.resolve([])
-
-
-@linux_only
-def test_exported_names_are_those_that_the_linker_sees(make):
-    path = make("libsymbols.so")
-    names = elf.exported_names(str(path))
-    assert {"answer", "answer_to_everything", "call", "counter", "stay"} <= set(names)
-    assert not {"hidden_answer", "write"} & set(names)
-    for stripped in (["-Wl,--hash-style=sysv"], ["-Wl,--hash-style=gnu", "-s"]):
-        other = compile_library(path.with_name("other.so"), SOURCE, 1, *stripped)
-        assert {"answer", "call", "counter"} <= set(elf.exported_names(str(other)))
-
-
-@linux_only
-def test_damaged_symbol_tables_are_simply_not_known(make):
-    path = make("libdamaged.so")
-    image = path.read_bytes()
-    for length in range(0, 4096, 61):
-        path.write_bytes(image[:length])
-        assert elf.exported_names(str(path)) == []
-    for offset in range(16, 1024, 7):
-        path.write_bytes(image[:offset] + b"\xff\xff\xff\xff" + image[offset + 4 :])
-        assert isinstance(elf.exported_names(str(path)), list)
-    assert elf.exported_names("/nowhere") == []
 
 
 # --- Functions of a library ---
@@ -608,31 +247,6 @@ def test_a_library_pickles_by_name_or_path(make, monkeypatch, tmp_path):
 
 
 # --- Closing ---
-
-
-def in_child(program, path):
-    """Run ``program``, which a mistake of ours could crash, in a process of its own, with ``path`` and two pipes."""
-    prelude = """
-        import os, sys, threading, epsilon
-        from epsilon import loader
-        path = sys.argv[1]
-        inside, tell = os.pipe()
-        wait, go = os.pipe()
-
-        def is_loaded(path):
-            return path in loader.process_files()
-
-        def must_be_closed(function, *arguments):
-            try:
-                function(*arguments)
-            except epsilon.ForeignError as error:
-                assert "is closed" in str(error), error
-            else:
-                raise AssertionError("a call through a closed library went through")
-        """
-    command = [sys.executable, "-c", textwrap.dedent(prelude) + textwrap.dedent(program), str(path)]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 @linux_only
