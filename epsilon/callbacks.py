@@ -6,14 +6,17 @@ exception is raised again by the foreign call that C was in, a closed callback r
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from epsilon import _backend
 from epsilon.errors import ForeignError, ForeignTypeError, shorten
 from epsilon.signatures import Signature, registry, signature_of
-from epsilon.typesystem import FunctionType
 from epsilon.typesystem import hooks as type_hooks
+
+TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from epsilon.typesystem import FunctionType
 
 Callback = _backend.Callback
 
@@ -59,7 +62,9 @@ def _read(result: Any, parameters: Any) -> Signature:
     if parameters is None:
         signature = registry.get(result)
         if signature is None:
-            raise ForeignTypeError(f"the parameter types are missing, and no signature is registered as {shorten(result)}")
+            raise ForeignTypeError(
+                f"the parameter types are missing, and no signature is registered as {shorten(result)}"
+            )
     else:
         signature = Signature(result, parameters)
     if signature.variadic:

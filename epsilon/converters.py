@@ -6,12 +6,14 @@ what the type gives back.  Both are found by class: the nearest base of the valu
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from epsilon.errors import ForeignTypeError, shorten
 from epsilon.expressions import ctype
 from epsilon.typesystem import CType, register_converter
+
+TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 
 class _Converters:

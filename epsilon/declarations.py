@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from types import ModuleType
-from typing import Any
-
 from epsilon import _backend
 from epsilon.structs import Layout, StructType
 from epsilon.typesystem import (
@@ -18,6 +14,12 @@ from epsilon.typesystem import (
     Pointer,
     StructCType,
 )
+
+TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import ModuleType
+    from typing import Any
 
 
 def cdef(module: ModuleType | dict[str, Any]) -> str:

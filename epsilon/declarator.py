@@ -10,12 +10,11 @@ The grammar is that of C11 §6.7: specifiers, then a declarator that is read ins
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import NamedTuple
+from collections import namedtuple
 
 from epsilon.errors import ForeignTypeError, nearest
 from epsilon.typesystem import (
-    CHARACTER_POINTER,
+    TAGS,
     TYPEDEFS,
     VOID,
     WORDS,
@@ -23,9 +22,13 @@ from epsilon.typesystem import (
     CType,
     FunctionPointer,
     FunctionType,
-    Pointer,
+    pointer_to,
     tagged,
 )
+
+TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _TOKEN = re.compile(r"\s*(?:/\*.*?\*/|//[^\n]*|(\.\.\.|[A-Za-z_]\w*|0[xX][0-9a-fA-F]+|\d+|<<|>>|[^\s\w]))", re.S)
 _QUALIFIERS = {"const", "volatile", "restrict", "__restrict", "__restrict__", "__const", "_Atomic"}
@@ -60,28 +63,12 @@ _COMBINATIONS = {
 }
 
 
-class Member(NamedTuple):
-    """One member of a struct body: ``bits`` is the width of a bit-field, ``name`` None for an anonymous member."""
-
-    name: str | None
-    ctype: CType
-    bits: int | None
-
-
-class Prototype(NamedTuple):
-    """A function's declaration."""
-
-    name: str
-    type: FunctionType
-    parameters: tuple[str | None, ...]
-
-
-class Body(NamedTuple):
-    """A struct's or union's definition."""
-
-    kind: str
-    tag: str | None
-    members: list[Member]
+#: One member of a struct body: ``bits`` is the width of a bit-field, ``name`` None for an anonymous member.
+Member = namedtuple("Member", ["name", "ctype", "bits"])
+#: A function's declaration: its name, its ``FunctionType``, and its parameters' names (None for a nameless one).
+Prototype = namedtuple("Prototype", ["name", "type", "parameters"])
+#: A struct's or union's definition: ``"struct"`` or ``"union"``, the tag or None, and the members.
+Body = namedtuple("Body", ["kind", "tag", "members"])
 
 
 def parse_type(text: str) -> CType:
@@ -104,6 +91,9 @@ def parse_prototype(text: str) -> Prototype:
     >>> parse_prototype("size_t strlen(const char *s);").parameters
     ('s',)
     """
+    found = _plain_prototype(text)
+    if found is not None:
+        return found
     reader = Reader(text)
     name, ctype, names = reader.declaration()
     reader.accept(";")
@@ -129,6 +119,73 @@ def parse_body(text: str, define: Callable[[Body], CType]) -> Body:
     reader.accept(";")
     reader.end()
     return body
+
+
+# --- plain prototypes, remembered -----------------------------------------------------------------------------------
+# A module declares hundreds of functions, of words, stars and commas only, and their parts repeat: ``const char *s`` is
+# read once.  What was remembered holds for as long as the tags and typedefs in it mean what they meant.
+
+_PLAIN = re.compile(r"\s*([A-Za-z_][\w\s*]*[\s*])([A-Za-z_]\w*)\s*\(([\w\s*,.]*)\)\s*;?\s*")
+_RESERVED = _BASIC | _QUALIFIERS | _STORAGE | {"struct", "union", "enum"}
+
+#: what a name meant when a text was read: (the table of names, the name, its meaning)
+Meanings = tuple[tuple[dict, object, CType], ...]
+
+_parts: dict[str, tuple[CType, str | None, Meanings]] = {}
+_shapes: dict[tuple[str, str], tuple[FunctionType, tuple[str | None, ...], Meanings]] = {}
+
+
+def _plain_prototype(text: str) -> Prototype | None:
+    """The function that a plain prototype declares; None where the whole reader is needed, be it for its error."""
+    match = _PLAIN.fullmatch(text) if isinstance(text, str) else None
+    if match is None:
+        return None
+    result, name, parameters = match.groups()
+    if name in _RESERVED:
+        return None
+    found = _shapes.get((result, parameters))
+    if found is None or not _still(found[2]):
+        try:
+            found = _shapes[result, parameters] = _shape(result, parameters)
+        except ForeignTypeError:
+            return None
+    return Prototype(name, found[0], found[1])
+
+
+def _shape(result: str, inner: str) -> tuple[FunctionType, tuple[str | None, ...], Meanings]:
+    base, name, meanings = _part(result)
+    if name is not None:
+        raise ForeignTypeError(f"{result!r} is no type")
+    texts = [] if inner.strip() in ("", "void") else inner.split(",")
+    variadic = bool(texts) and texts[-1].strip() == "..."
+    parts = [_part(text) for text in (texts[:-1] if variadic else texts)]
+    types = tuple(parameter_type(ctype) for ctype, _, _ in parts)
+    meanings = sum((part[2] for part in parts), meanings)
+    return FunctionType(base, types, variadic), tuple(name for _, name, _ in parts), meanings
+
+
+def _part(text: str) -> tuple[CType, str | None, Meanings]:
+    """The type and the name that a part of a prototype declares, and the meanings that it rests on."""
+    found = _parts.get(text)
+    if found is None or not _still(found[2]):
+        if "." in text:
+            raise ForeignTypeError(f"{text!r} is no parameter")
+        reader = Reader(text)
+        name, ctype, _ = reader.declaration()
+        reader.end()
+        found = _parts[text] = ctype, name, _meanings(reader.tokens)
+    return found
+
+
+def _meanings(tokens: list[str]) -> Meanings:
+    """What the tags and the typedefs among ``tokens`` mean now."""
+    tags = [(kind, tag) for kind, tag in zip(tokens, tokens[1:], strict=False) if kind in ("struct", "union")]
+    found = [(TAGS, key, TAGS[key]) for key in tags]
+    return (*found, *((TYPEDEFS, word, TYPEDEFS[word]) for word in tokens if word in TYPEDEFS))
+
+
+def _still(meanings: Meanings) -> bool:
+    return all(table.get(name) is meaning for table, name, meaning in meanings)
 
 
 class Reader:
@@ -349,15 +406,6 @@ class Reader:
         if not words.isdigit():
             raise self.error("the width of a bit-field is an integer constant", words)
         return int(words)
-
-
-def pointer_to(target: CType, const: bool = False) -> CType:
-    """The type of a pointer to ``target``: ``const char *`` is the string type, a function's is its own."""
-    if isinstance(target, FunctionType):
-        return FunctionPointer(target)
-    if const and Pointer(target) is CHARACTER_POINTER:
-        return WORDS["string"]
-    return Pointer(target, const)
 
 
 def parameter_type(ctype: CType) -> CType:

@@ -7,9 +7,11 @@ catches a failed ``open`` and ``except IndexError`` an index outside foreign mem
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections.abc import Iterable
+
+TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = [
     "CallbackClosedError",
@@ -138,6 +140,8 @@ def nearest(wanted: str, known: Iterable[str], limit: int = 3) -> str:
     >>> nearest("strlem", ["strlen", "malloc"])
     "; did you mean 'strlen'?"
     """
+    import difflib  # only an error needs it
+
     close = difflib.get_close_matches(wanted, list(known), n=limit, cutoff=0.6)
     return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
 
@@ -155,4 +159,4 @@ def shorten(value: object, limit: int = 60) -> str:
     if len(text) <= limit:
         return text
     half = (limit - 1) // 2
-    return f"{text[:half]}…{text[len(text) - (limit - 1 - half):]}"
+    return f"{text[:half]}…{text[len(text) - (limit - 1 - half) :]}"

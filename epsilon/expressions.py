@@ -7,10 +7,8 @@ an interned ``CType``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from _collections_abc import Sequence  # collections.abc, without all of collections
 
-from epsilon.declarator import parse_type, pointer_to
 from epsilon.errors import ForeignTypeError, nearest, shorten
 from epsilon.typesystem import (
     TAGS,
@@ -24,8 +22,13 @@ from epsilon.typesystem import (
     FunctionType,
     String,
     StructCType,
+    pointer_to,
     tagged,
 )
+
+TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
+if TYPE_CHECKING:
+    from typing import Any
 
 _words: dict[str, CType] = dict(WORDS)
 
@@ -90,7 +93,16 @@ def _from_text(text: str) -> CType:
                 return found
         if bare not in ("signed", "unsigned"):
             raise ForeignTypeError(f"unknown type {bare!r}{nearest(word, known_names())}")
+    from epsilon.declarator import parse_type  # with its regular expressions, only where there is C text to read
+
     return parse_type(text)
+
+
+def is_fixed(expression: Any) -> bool:
+    """Whether this spelling will always mean what it means now: it names no struct, which can be defined again."""
+    if type(expression) is tuple:
+        return len(expression) == 2 and expression[0] in ("in", "out", "inout", "pointer") and is_fixed(expression[1])
+    return type(expression) is str and expression in _words
 
 
 def known_names() -> list[str]:
@@ -120,7 +132,9 @@ def _compound(expression: Sequence) -> CType:
     except TypeError as error:
         if isinstance(error, ForeignTypeError):
             raise
-        raise ForeignTypeError(f"{shorten(expression)} is no type: {_USAGE[head]} is how {head!r} is written") from error
+        raise ForeignTypeError(
+            f"{shorten(expression)} is no type: {_USAGE[head]} is how {head!r} is written"
+        ) from error
 
 
 def split_options(items: list) -> tuple[list, dict[str, Any]]:
@@ -128,7 +142,12 @@ def split_options(items: list) -> tuple[list, dict[str, Any]]:
     if items and isinstance(items[-1], dict) and not _is_model(items[-1]):
         return items[:-1], {str(name).replace("-", "_"): value for name, value in items[-1].items()}
     options: dict[str, Any] = {}
-    while len(items) >= 3 and _is_model(items[-2]) and type(items[-2]).__name__ == "Keyword" and items[-2].name in _OPTIONS:
+    while (
+        len(items) >= 3
+        and _is_model(items[-2])
+        and type(items[-2]).__name__ == "Keyword"
+        and items[-2].name in _OPTIONS
+    ):
         options[items[-2].name.replace("-", "_")] = _plain(items[-1])
         items = items[:-2]
     return items, options

@@ -8,13 +8,11 @@ are how floor 0 reaches back: it converts common values by itself, and asks here
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from _collections_abc import Sequence  # collections.abc, without all of collections
 
 import _cffi_backend as cffi
 
 from epsilon import _backend
-from epsilon.declarator import parse_prototype
 from epsilon.errors import (
     CallbackClosedError,
     ForeignError,
@@ -30,8 +28,14 @@ from epsilon.signatures import Signature, registry, signature_of
 from epsilon.typesystem import VOID_POINTER_TYPE, WORDS, CType, Direction, FunctionType
 from epsilon.typesystem import hooks as type_hooks
 
+TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, NoReturn
+
 CHECKS = ("nonnegative", "positive", "nonzero", "zero", "non-null")
 _OPTIONS = ("critical", "errno", "check", "name", "doc", "optional", "abi")
+_NO_OPTIONS = {"critical": False, "errno": False, "check": None, "name": None, "doc": None, "optional": False}
 
 
 class Declaration:
@@ -82,7 +86,9 @@ class Declaration:
 
     def reduce(self) -> tuple:
         if self.library is None:
-            raise TypeError(f"{self}: a function without a library cannot be pickled, for its address means nothing elsewhere")
+            raise TypeError(
+                f"{self}: a function without a library cannot be pickled, for its address means nothing elsewhere"
+            )
         options = {"critical": self.critical, "errno": self.errno, "check": self.check, "doc": self.doc}
         return (_rebind, (self.library, self.symbols, self.signature, self.names, {**options, "name": self.__name__}))
 
@@ -173,9 +179,20 @@ def read_declaration(
     return symbols, Signature(result, parameters, abi=abi), ()
 
 
+def parse_prototype(text: str) -> Any:
+    """``declarator.parse_prototype``, which takes this one's place at the first prototype: its module, with its regular
+    expressions, is imported only where there is C text to read."""
+    global parse_prototype
+    from epsilon.declarator import parse_prototype
+
+    return parse_prototype(text)
+
+
 def _specialised(type_: FunctionType, special: Mapping[Any, Any] | None) -> Signature:
+    if not special:
+        return signature_of(type_.result, type_.parameters, type_.variadic, type_.abi)
     parameters, result = list(type_.parameters), type_.result
-    for key, expression in (special or {}).items():
+    for key, expression in special.items():
         if key == "result":
             result = ctype(expression)
         else:
@@ -195,6 +212,8 @@ def _registered(symbols: tuple[str, ...]) -> Signature:
 
 def read_options(symbol: str, signature: Signature, options: dict[str, Any]) -> dict[str, Any]:
     """Check the options of a binding; ``check`` becomes a word of floor 0 or a callable."""
+    if not options:
+        return dict(_NO_OPTIONS)
     for name in options:
         if name not in _OPTIONS:
             if name.replace("_", "-") in WORDS:
@@ -227,7 +246,9 @@ def read_check(symbol: str, signature: Signature, check: Any) -> Any:
         raise ForeignTypeError(f"{symbol}: check is one of {', '.join(CHECKS)}, or a callable; not {shorten(check)}")
     word = plain_word(word)
     if word not in CHECKS:
-        raise ForeignTypeError(f"{symbol}: unknown check {word!r}{nearest(word, CHECKS)}; the checks are {', '.join(CHECKS)}")
+        raise ForeignTypeError(
+            f"{symbol}: unknown check {word!r}{nearest(word, CHECKS)}; the checks are {', '.join(CHECKS)}"
+        )
     if signature.result.code in "vsFDg":
         raise ForeignTypeError(f"{symbol}: the check {word!r} needs a number or a pointer, and the result is "
                                f"{signature.result.spelling}")  # fmt: skip
@@ -343,7 +364,9 @@ def arrange(who: Any, arguments: tuple, keywords: dict[str, Any] | None) -> Any:
                 if name.replace("_", "-") in WORDS:
                     raise ForeignTypeError(f"{who}: {name!r} is a type, not a parameter; in Hy a bare keyword in a call is a "
                                            f"keyword argument", function=who.symbol)  # fmt: skip
-                raise ForeignTypeError(f"{who}: no parameter is called {name!r}{nearest(name, names)}", function=who.symbol)
+                raise ForeignTypeError(
+                    f"{who}: no parameter is called {name!r}{nearest(name, names)}", function=who.symbol
+                )
             if name in given:
                 raise ForeignTypeError(f"{who}: parameter {name!r} is given twice", function=who.symbol)
             given[name] = value
@@ -362,16 +385,24 @@ def arrange(who: Any, arguments: tuple, keywords: dict[str, Any] | None) -> Any:
 
 
 def callback_closed(name: str, file: str | None, line: int) -> CallbackClosedError:
-    where = f"was closed at {file}:{line}" if file else "was garbage-collected (keep a reference for as long as C may call it)"
+    where = (
+        f"was closed at {file}:{line}"
+        if file
+        else "was garbage-collected (keep a reference for as long as C may call it)"
+    )
     return CallbackClosedError(f"C called the callback {name}, which {where}")
 
 
 def memory_ended(memory: Any) -> NoReturn:
-    raise ForeignMemoryError(f"use of {memory!r} after its end: it was freed at {memory.ended_at or 'an unknown place'}")
+    raise ForeignMemoryError(
+        f"use of {memory!r} after its end: it was freed at {memory.ended_at or 'an unknown place'}"
+    )
 
 
 def library_closed(declaration: Declaration) -> NoReturn:
-    raise ForeignError(f"{declaration}: the library {declaration.library.name!r} is closed", function=declaration.symbol)
+    raise ForeignError(
+        f"{declaration}: the library {declaration.library.name!r} is closed", function=declaration.symbol
+    )
 
 
 def another_exception(first: BaseException, later: BaseException) -> None:
@@ -424,7 +455,9 @@ def shared_call(target: Any, result: Any, *rest: Any) -> Any:
     if result in registry if word_of(result) else False:
         signature, arguments = registry[result], rest
     elif not rest:
-        raise ForeignTypeError(f"shared_call({shorten(target)}, {shorten(result)}): the list of parameter types is missing")
+        raise ForeignTypeError(
+            f"shared_call({shorten(target)}, {shorten(result)}): the list of parameter types is missing"
+        )
     else:
         signature, arguments = Signature(result, rest[0]), rest[1:]
     return bound(target, signature)(*arguments)
@@ -447,8 +480,8 @@ def read_target(target: Any) -> tuple[str, Any]:
     if items is not None and len(items) == 2 and word_of(items[0]) == "quote" and not isinstance(items[1], str):
         return read_target(items[1])
     if items is None or len(items) != 2 or word_of(items[0]) is None:
-        raise ForeignTypeError(f"a function is named by (symbol, library), such as ('strlen', 'libc'); not by {shorten(target)}")
+        raise ForeignTypeError(
+            f"a function is named by (symbol, library), such as ('strlen', 'libc'); not by {shorten(target)}"
+        )
     library = word_of(items[1])
     return word_of(items[0]), library if library is not None else items[1]
-
-

@@ -19,6 +19,7 @@ import _cffi_backend
 from . import loader, search
 from ._backend import Cell
 from .errors import ForeignError, ForeignTypeError, ForeignValueError, LibraryLoadError, SymbolNotFoundError, nearest
+from .functions import bind
 from .search import library_search_paths
 from .signatures import registry
 
@@ -144,9 +145,7 @@ class Library:
         >>> strlen("world")
         5
         """
-        from . import functions  # of the same floor: it needs this module when it is imported
-
-        function = functions.bind(self, declaration, result, parameters, **options)
+        function = bind(self, declaration, result, parameters, **options)
         if function is not None:
             self._functions.update(dict.fromkeys(function.symbols, function))
         return function

@@ -7,9 +7,7 @@ neither; ``deref`` reads through both.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from typing import Any
+from _thread import _local as thread_local  # threading.local, without all of threading
 
 import _cffi_backend as cffi
 
@@ -26,6 +24,11 @@ from epsilon.expressions import ctype
 from epsilon.structs import ArrayView, Struct, caller
 from epsilon.typesystem import TAGS, WORDS, Array, CData, CType, Pointer, String, StructCType
 from epsilon.typesystem import hooks as type_hooks
+
+TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
 
 _UINTPTR = WORDS["uintptr"].backend
 
@@ -149,7 +152,9 @@ def foreign_alloc(type: Any, count: Any = None, initial: Any = None) -> ForeignM
     element = _element(type, "foreign_alloc")
     values = None
     if initial is not None:
-        single = isinstance(initial, (str, bytes, Struct)) or not hasattr(initial, "__iter__") or hasattr(initial, "keys")
+        single = (
+            isinstance(initial, (str, bytes, Struct)) or not hasattr(initial, "__iter__") or hasattr(initial, "keys")
+        )
         values = initial if single else list(initial)
         if single:
             values = [initial] * (1 if count is None else _count(count, "foreign_alloc"))
@@ -157,7 +162,9 @@ def foreign_alloc(type: Any, count: Any = None, initial: Any = None) -> ForeignM
             count = len(values)
     count = 1 if count is None else _count(count, "foreign_alloc")
     if values is not None and len(values) > count:
-        raise ForeignValueError(f"foreign_alloc: {len(values)} initial values for {count} elements of {element.spelling}")
+        raise ForeignValueError(
+            f"foreign_alloc: {len(values)} initial values for {count} elements of {element.spelling}"
+        )
     memory = ForeignMemory(element, count)
     for index, value in enumerate(values or ()):
         memory[index] = value
@@ -188,7 +195,7 @@ def foreign_memory(type: Any, count: Any = None, initial: Any = None) -> Foreign
 # --- pools ----------------------------------------------------------------------------------------------------------
 
 
-class _Pools(threading.local):
+class _Pools(thread_local):
     def __init__(self) -> None:
         self.free: dict[tuple[CType, int], list[ForeignMemory]] = {}
 
@@ -291,7 +298,9 @@ def deref(pointer: Any, index: int = 0) -> Any:
         return pointer
     element = _pointed(pointer, "deref")
     if element.size is None:
-        raise ForeignTypeError(f"deref: {shorten(pointer)} points to {element.spelling}, which has no size; cast it first")
+        raise ForeignTypeError(
+            f"deref: {shorten(pointer)} points to {element.spelling}, which has no size; cast it first"
+        )
     return read(element, _raw_address(pointer, "deref") + index * element.size, pointer)
 
 

@@ -7,23 +7,28 @@ user fills; the trampolines belong to the signatures themselves, so that nothing
 
 from __future__ import annotations
 
-import json
-import os
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from _collections_abc import Mapping  # collections.abc, without all of collections
+from _thread import RLock
 
 from epsilon import _backend
 from epsilon.errors import ForeignTypeError, nearest, shorten
-from epsilon.expressions import ctype, known_names, parameter_types, plain_word, spell, word_of
+from epsilon.expressions import ctype, is_fixed, known_names, parameter_types, plain_word, spell, word_of
 from epsilon.typesystem import Array, CType, Direction, FunctionType, Void
+
+TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator, Sequence
+    from typing import Any
 
 ABIS = ("default", "cdecl", "system", "stdcall", "fastcall")
 #: on every platform but 32-bit Windows these are the one convention there is
 _SAME_AS_DEFAULT = {"default", "cdecl", "system"}
 
-_lock = threading.RLock()
+_lock = RLock()
 _interned: dict[tuple, Signature] = {}
+#: spellings that always mean the same → signature: most bindings and callbacks come this way
+_spelled: dict[tuple, Signature] = {}
 _counters = {"hits": 0, "misses": 0}
 
 
@@ -43,8 +48,18 @@ class Signature:
     abi: str
 
     def __new__(cls, result: Any, parameters: Any = (), variadic: bool = False, abi: str = "default") -> Signature:
+        try:
+            key = (result, tuple(parameters), variadic, abi)
+            return _spelled[key]
+        except KeyError:
+            fixed = is_fixed(result) and all(map(is_fixed, key[1]))
+        except TypeError:  # a list in it, or no sequence: no key
+            fixed = False
         types, ellipsis = parameter_types(parameters)
-        return signature_of(ctype(result), types, variadic or ellipsis, abi)
+        found = signature_of(ctype(result), types, variadic or ellipsis, abi)
+        if fixed:
+            _spelled[key] = found
+        return found
 
     @property
     def trampoline(self) -> Any:
@@ -206,6 +221,8 @@ class Registry(Mapping):
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the registered names to a file that :meth:`load` reads (JSON; types as type expressions)."""
+        import json
+
         entries = {
             name: {
                 "result": spell(found.result),
@@ -220,10 +237,12 @@ class Registry(Mapping):
 
     def load(self, path: str | os.PathLike, *, replace: bool = False) -> None:
         """Register every name of a file that :meth:`save` wrote."""
+        import json
+
         with open(path, encoding="utf-8") as file:
             content = json.load(file)
         if not isinstance(content, dict) or content.get("epsilon-registry") != 1:
-            raise ForeignTypeError(f"{os.fspath(path)!r} is no file that registry.save wrote")
+            raise ForeignTypeError(f"{str(path)!r} is no file that registry.save wrote")
         for name, entry in content["signatures"].items():
             self.register(name, entry["result"], entry["parameters"], replace=replace, abi=entry["abi"])
 
@@ -247,4 +266,3 @@ def get_or_create_trampoline(result: Any, parameters: Any = ()) -> Any:
     True
     """
     return registry.trampoline(result, parameters)
-

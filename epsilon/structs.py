@@ -7,26 +7,31 @@ member, which reads and writes in place.  The layout is cffi's, which is the C c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from _collections_abc import Sequence  # collections.abc, without all of collections
 
 import _cffi_backend as cffi
 
 from epsilon import _backend
-from epsilon.declarator import Body, parse_body
 from epsilon.errors import ForeignIndexError, ForeignTypeError, ForeignValueError, nearest, shorten
 from epsilon.expressions import ctype, word_of
 from epsilon.typesystem import Array, CType, Integer, StructCType, new_tagged
 
 
-class Layout(NamedTuple):
+TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from epsilon.declarator import Body
+
+
+class Layout:
     """Where one member is: bytes from the start, and for a bit-field its first bit and its width."""
 
-    name: str
-    ctype: CType
-    offset: int
-    shift: int
-    bits: int | None
+    __slots__ = ("bits", "ctype", "name", "offset", "shift")
+
+    def __init__(self, name: str, ctype: CType, offset: int, shift: int = 0, bits: int | None = None):
+        self.name, self.ctype, self.offset, self.shift, self.bits = name, ctype, offset, shift, bits
 
 
 class StructType(type):
@@ -313,7 +318,12 @@ def define_c_struct(tag: Any, fields: Sequence[Any]) -> StructType:
         raise ForeignTypeError(f"the name of a struct is a C name, not {shorten(tag)}")
     members = []
     for entry in fields:
-        if isinstance(entry, (str, bytes)) or not isinstance(entry, Sequence) or len(entry) != 2 or word_of(entry[0]) is None:
+        if (
+            isinstance(entry, (str, bytes))
+            or not isinstance(entry, Sequence)
+            or len(entry) != 2
+            or word_of(entry[0]) is None
+        ):
             raise ForeignTypeError(f"struct {name}: a member is (name, type), not {shorten(entry)}")
         members.append((word_of(entry[0]).lstrip("':").replace("-", "_"), ctype(entry[1]), None))
     return build("struct", name, members)
@@ -328,6 +338,8 @@ def define_c_struct_auto(tag: Any, declaration: str) -> StructType:
     >>> pair.size, pair.offset("d")
     (24, 8)
     """
+    from epsilon.declarator import parse_body
+
     name = (word_of(tag) or "").lstrip("':").replace("-", "_")
     body = parse_body(str(declaration), build_body)
     found = build_body(body._replace(tag=body.tag or name)).python_class
@@ -355,7 +367,9 @@ def build(kind: str, tag: str, members: Sequence[tuple[str | None, CType, int | 
     seen: set[str] = set()
     for name, found, _ in members:
         if name is not None and (not name.isidentifier() or name in seen):
-            raise ForeignTypeError(f"{kind} {tag}: member {name!r} {'is there twice' if name in seen else 'is no C name'}")
+            raise ForeignTypeError(
+                f"{kind} {tag}: member {name!r} {'is there twice' if name in seen else 'is no C name'}"
+            )
         if found.size is None:
             raise ForeignTypeError(f"{kind} {tag}: member {name!r} has type {found.spelling}, whose size is not known")
         seen.add(name or "")
@@ -371,8 +385,12 @@ def build(kind: str, tag: str, members: Sequence[tuple[str | None, CType, int | 
             place = places[name]
             layouts.append(Layout(name, found, place.offset, max(place.bitshift, 0), bits))
         elif isinstance(found, StructCType):  # an anonymous member: its members are reached through this struct
-            base = min((places[inner.name].offset - inner.offset for inner in found.fields if inner.name in places), default=0)
-            layouts.extend(inner._replace(offset=base + inner.offset) for inner in found.fields)
+            base = min(
+                (places[inner.name].offset - inner.offset for inner in found.fields if inner.name in places), default=0
+            )
+            layouts.extend(
+                Layout(inner.name, inner.ctype, base + inner.offset, inner.shift, inner.bits) for inner in found.fields
+            )
             types.update({inner.name: inner.ctype for inner in found.fields})
     own.fields = tuple(layouts)
     own.classes, own.elements = passing(own, any(bits is not None for _, _, bits in members))

@@ -14,14 +14,17 @@ from __future__ import annotations
 import itertools
 import os
 import sys
-from collections.abc import Callable
 from operator import index
-from typing import Any
 
 import _cffi_backend as cffi
 
 from epsilon import _backend
 from epsilon.errors import ForeignRangeError, ForeignTypeError, ForeignValueError, shorten
+
+TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 CData = cffi._CDataBase
 _VOID = cffi.new_void_type()
@@ -690,7 +693,7 @@ class StructCType(CType):
         elif isinstance(value, CData):
             if cffi.typeof(value) is self.backend:
                 return self.python_class.from_cdata(value)
-        elif hasattr(value, "keys") and hasattr(value, "__getitem__"):
+        elif hasattr(type(value), "keys") and hasattr(type(value), "__getitem__"):
             return self.python_class(**{str(name): value[name] for name in value.keys()})
         raise self.refusal(value)
 
@@ -751,6 +754,15 @@ def _integers() -> dict[str, CType]:
     return words
 
 
+def pointer_to(target: CType, const: bool = False) -> CType:
+    """The type of a pointer to ``target``: ``const char *`` is the string type, a function's is its own."""
+    if isinstance(target, FunctionType):
+        return FunctionPointer(target)
+    if const and Pointer(target) is CHARACTER_POINTER:
+        return WORDS["string"]
+    return Pointer(target, const)
+
+
 #: the words of the vocabulary: word → type
 WORDS: dict[str, CType] = {
     "void": VOID,
@@ -770,7 +782,9 @@ WORDS: dict[str, CType] = {
 TYPEDEFS: dict[str, CType] = {
     f"{word}_t": WORDS[word]
     for word in WORDS
-    if word.startswith(("int", "uint")) and word[-1].isdigit() or word in ("size", "ssize", "ptrdiff", "intptr", "uintptr", "wchar")
+    if word.startswith(("int", "uint"))
+    and word[-1].isdigit()
+    or word in ("size", "ssize", "ptrdiff", "intptr", "uintptr", "wchar")
 }
 TYPEDEFS["bool"] = WORDS["bool"]
 

@@ -36,7 +36,7 @@ def compile_c(source: str, *flags: str) -> str:
     stem = Path(_session.name) / hashlib.sha256("\0".join((source, *flags)).encode()).hexdigest()[:16]
     text, library = stem.with_suffix(".c"), stem.with_suffix(".so")
     text.write_text(source, encoding="utf-8")
-    command = [*_compiler, "-std=gnu11", "-O1", "-w", "-shared", "-fPIC", *flags, str(text), "-o", str(library)]
+    command = [*_compiler, "-std=gnu11", "-O0", "-w", "-shared", "-fPIC", *flags, str(text), "-o", str(library)]
     command += ["-lpthread", "-lm"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"the test's own C does not compile:\n{done.stderr}"

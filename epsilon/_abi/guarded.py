@@ -1,0 +1,276 @@
+"""The life of things without the shim: a Cell for a library, a Guarded for memory, a Record for a call in progress.
+
+What ``c/guarded.c`` and the beginning of ``c/call.c`` are, in Python.  The C code is safe because the GIL is held from one
+line to the next; here every step that another thread, a signal handler or a finalizer must not see half done is one
+atomic operation of a built-in container.  A lock would not do: a finalizer may run on the thread that holds it.
+"""
+
+from __future__ import annotations
+
+import operator
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import _cffi_backend as cffi
+
+from epsilon.errors import ForeignTypeError
+
+VOID_POINTER = cffi.new_pointer_type(cffi.new_void_type())
+UINTPTR = cffi.new_primitive_type("uintptr_t")
+CHARACTER_POINTER = cffi.new_pointer_type(cffi.new_primitive_type("char"))
+CHARACTERS = cffi.new_array_type(CHARACTER_POINTER, None)
+NULL = cffi.cast(VOID_POINTER, 0)
+
+
+# --- what the floors above set --------------------------------------------------------------------------------------
+
+
+class Hooks:
+    """The callables that floor 0 reaches back through; ``c/module.c`` says what each is given."""
+
+    __slots__ = (
+        "adapt", "another", "arguments", "cdata", "check_failed", "closed", "dead", "explain", "library_closed",
+        "null_pointer", "undecodable",
+    )  # fmt: skip
+
+
+hooks = Hooks()
+
+
+def set_hooks(**given: Callable[..., Any]) -> None:
+    """Set the hooks of the floors above."""
+    for name, hook in given.items():
+        if name not in Hooks.__slots__:
+            raise TypeError(f"set_hooks got a hook that floor 0 does not know: {name!r}")
+        setattr(hooks, name, hook)
+
+
+def needs_shim(what: str) -> ForeignTypeError:
+    """The error of a declaration that asks for what cffi's ABI mode cannot do."""
+    from epsilon import _backend  # which imports this package, and is whole by the time of a declaration
+
+    return ForeignTypeError(f"{what} needs the shim: {_backend.why_no_shim}")
+
+
+# --- a call in progress ---------------------------------------------------------------------------------------------
+
+
+class Record:
+    """A foreign call in progress; the exception of a callback waits here until the call lands."""
+
+    __slots__ = ("exception",)
+
+    def __init__(self) -> None:
+        self.exception: BaseException | None = None
+
+
+class _Local(threading.local):
+    """What each thread has for itself: its calls in progress, the innermost last, and what ``errno()`` gives."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self.errno = 0
+
+
+local = _Local()
+
+
+def park(exception: BaseException, context: object) -> None:
+    """Leave a callback's exception to the foreign call that C is in; with no such call, to ``sys.unraisablehook``."""
+    records = local.records
+    if not records:
+        unraisable(exception, context)
+        return
+    record = records[-1]
+    if record.exception is None:
+        record.exception = exception
+        return
+    try:
+        hooks.another(record.exception, exception)
+    except BaseException as error:
+        unraisable(error, context)
+
+
+def unraisable(exception: BaseException, context: object) -> None:
+    """What PyErr_WriteUnraisable does: ``sys.unraisablehook`` is told, and nothing is raised."""
+    # Python has no name for the type of the hook's argument, but the default hook insists on it.
+    arguments = next(kind for kind in tuple.__subclasses__() if kind.__name__ == "UnraisableHookArgs")
+    hook = sys.unraisablehook
+    try:
+        hook(arguments((type(exception), exception, exception.__traceback__, None, context)))
+    except BaseException as error:
+        text = "Exception ignored in sys.unraisablehook"
+        sys.__unraisablehook__(arguments((type(error), error, error.__traceback__, text, hook)))
+
+
+# --- libraries ------------------------------------------------------------------------------------------------------
+
+
+class Cell:
+    """Cell(closer): the life of a library; calls in flight hold its closing back."""
+
+    __slots__ = ("_closed", "_closers", "_inside")
+
+    def __init__(self, closer: Callable[[], Any], /):
+        self._closers = [closer]
+        self._inside: dict[Record, None] = {}
+        self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether close() was called."""
+        return self._closed
+
+    @property
+    def inflight(self) -> int:
+        """Calls in progress."""
+        return len(self._inside)
+
+    def close(self) -> None:
+        """Mark it closed; the closer runs once no call is in flight."""
+        self._closed = True
+        if not self._inside:
+            self._finish()
+
+    def enter(self, record: Record) -> bool:
+        """Count a call in; False, and it is not counted, when the library is closed.
+
+        It counts first and looks then: whoever closes after the look finds the call inside and leaves the closing to it.
+        """
+        self._inside[record] = None
+        if not self._closed:
+            return True
+        self.leave(record)
+        return False
+
+    def leave(self, record: Record) -> None:
+        """Count a call out; the last one out of a closed library closes it for good."""
+        self._inside.pop(record, None)
+        if self._closed and not self._inside:
+            try:
+                self._finish()
+            except BaseException as error:
+                unraisable(error, self)
+
+    def _finish(self) -> None:
+        try:
+            closer = self._closers.pop()
+        except IndexError:  # another thread has taken it
+            return
+        closer()
+
+
+# --- memory ---------------------------------------------------------------------------------------------------------
+
+_ALIGNMENT = 16  # malloc(3): suitable for any built-in type
+
+
+class Guarded:
+    """Guarded(pointer_type, size, alignment=1, address=None, owner=None): memory with a known end.
+
+    A view into another Guarded has that one as its root and ends with it.  The names of the slots are mangled, for a
+    subclass has attributes that its user has named: the members of a C struct.
+    """
+
+    __slots__ = (
+        "__address", "__ended", "__ended_at", "__kept", "__memory", "__owner", "__pointer_type", "__root", "__size",
+        "__weakref__",
+    )  # fmt: skip
+
+    def __new__(
+        cls, pointer_type: Any, size: int, alignment: int = 1, address: int | None = None, owner: Any = None
+    ) -> Guarded:
+        self = super().__new__(cls)
+        self.__pointer_type = pointer_type
+        self.__size = size
+        self.__ended = False
+        self.__kept = self.__ended_at = self.__memory = self.__owner = None
+        self.__root = None
+        if address is not None:
+            self.__address = operator.index(address)
+            self.__owner = owner
+            if isinstance(owner, Guarded):
+                self.__root = owner if owner.__root is None else owner.__root
+            return self
+        alignment = max(alignment, _ALIGNMENT)
+        self.__memory = cffi.newp(CHARACTERS, max(size, 1) + alignment - 1)
+        start = int(cffi.cast(UINTPTR, self.__memory))
+        self.__address = (start + alignment - 1) // alignment * alignment
+        return self
+
+    def __check(self) -> None:
+        root = self if self.__root is None else self.__root
+        if root.__ended:
+            hooks.dead(root)
+            raise SystemError("the hook for ended memory did not raise")
+
+    @property
+    def address(self) -> int:
+        """The address; raises once the memory has ended."""
+        self.__check()
+        return self.__address
+
+    @property
+    def alive(self) -> bool:
+        """Whether the memory is there."""
+        return not (self if self.__root is None else self.__root).__ended
+
+    @property
+    def kept(self) -> dict[Any, Any]:
+        """A dict of what the memory points to, by address."""
+        root = self if self.__root is None else self.__root
+        if root.__kept is None:
+            root.__kept = {}
+        return root.__kept
+
+    @property
+    def size(self) -> int:
+        """In bytes; -1 where it is unknown."""
+        return self.__size
+
+    @property
+    def pointer_type(self) -> Any:
+        """The cffi type of a pointer to it."""
+        return self.__pointer_type
+
+    @property
+    def owner(self) -> Any:
+        """What keeps the memory alive."""
+        return self.__owner
+
+    @property
+    def ended_at(self) -> Any:
+        """Where it was freed."""
+        return self.__ended_at
+
+    def end(self, where: Any, /) -> None:
+        """End the memory; ``where`` is what a later use is told.  Raises if it has ended."""
+        root = self if self.__root is None else self.__root
+        if not root.__ended:  # no call between the look and the mark, so no other thread either
+            self.__ended = True
+        else:
+            self.__check()
+        self.__ended_at = where
+        self.__memory = self.__kept = None
+
+
+# As functions, for a struct may have members of these names.
+live_address = Guarded.address.fget
+pointer_type_of = Guarded.pointer_type.fget
+
+
+def live_pointer(memory: Guarded) -> Any:
+    """A ``void *`` to the memory; raises once it has ended."""
+    return cffi.cast(VOID_POINTER, live_address(memory))
+
+
+class CodePointer:
+    """What functions and callbacks have in common: an address that C can jump to."""
+
+    __slots__ = ()
+
+    def _code(self) -> int:
+        """The address; resolves the symbol of a function."""
+        raise TypeError("CodePointer is abstract")

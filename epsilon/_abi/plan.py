@@ -1,0 +1,107 @@
+"""How a signature becomes a cffi function type: what is passed as it is written, what in pieces, and what not at all.
+
+What ``c/plan.c`` is, in Python.  On System V x86-64 a struct of at most 16 bytes travels as its eightbytes (§3.2.3) when the
+registers suffice for all of it: libffi before its fix #848, the copy in cffi's wheels among them, overwrites the first
+float register when such a struct takes the sixth integer register (issue #574), and passing the eightbytes as scalars is
+the same call without the bug.  Every other struct is passed as a cffi struct with the same members, plain ones, for cffi
+refuses anonymous and complex members.  What cffi cannot pass at all is an error here, when the signature is compiled.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import _cffi_backend as cffi
+
+from epsilon._abi.convert import PRIMITIVES, Converter
+from epsilon._abi.guarded import UINTPTR, VOID_POINTER, needs_shim
+
+HAVE_EIGHTBYTES = (
+    sys.platform != "win32" and cffi.sizeof(UINTPTR) == 8 and os.uname().machine.lower() in ("x86_64", "amd64")
+)
+_INTEGER_REGISTERS, _FLOAT_REGISTERS = 6, 8
+#: eightbyte class → the scalar that travels in its place
+PIECES = {"I": PRIMITIVES["Q"], "S": PRIMITIVES["d"]}
+
+
+class Registers:
+    """The argument registers of a call, taken from the left as the ABI assigns them."""
+
+    def __init__(self, result: Converter):
+        # §3.2.3: a result in memory, and only that, has its address passed as a first argument
+        self.integers = int(classes_of(result) == "M")
+        self.floats = 0
+
+    def take(self, classes: str) -> bool:
+        """Take registers for all the classes, or none."""
+        integers, floats = self.integers + classes.count("I"), self.floats + classes.count("S")
+        if classes in ("", "M") or integers > _INTEGER_REGISTERS or floats > _FLOAT_REGISTERS:
+            return False
+        self.integers, self.floats = integers, floats
+        return True
+
+
+def classes_of(converter: Converter) -> str:
+    """The eightbyte classes of a value; empty where libffi is to decide."""
+    base = converter.base
+    if base.code == "s":
+        return base.classes if HAVE_EIGHTBYTES else ""
+    return {"f": "S", "d": "S", "g": ""}.get(base.code, "I")
+
+
+def passed_type(converter: Converter, incoming: bool) -> Any:
+    """The cffi type by which a value crosses: into Python when ``incoming``, else into C."""
+    base = converter.base
+    if base.code == "s":
+        return struct_type(base.ctype)
+    if base.code in "FD":
+        raise needs_shim(f"{base.ctype.spelling} by value")
+    if base.code == "v":
+        return base.pointer_type
+    return base.incoming if incoming else base.outgoing
+
+
+_structs: dict[Any, Any] = {}
+
+
+def struct_type(ctype: Any) -> Any:
+    """A cffi struct that is passed as ``ctype`` is; raises for a union, for bit-fields, and for a packed struct."""
+    found = _structs.get(ctype)
+    if found is None:
+        found = _structs[ctype] = _build(ctype)
+    return found
+
+
+def _build(ctype: Any) -> Any:
+    if ctype.kind == "union":
+        raise needs_shim(f"{ctype.spelling} by value, a union,")
+    members = [member for member in ctype.fields if member.ctype.size]
+    if any(member.bits is not None for member in members):
+        raise needs_shim(f"{ctype.spelling} by value, a struct with bit-fields,")
+    made = cffi.new_struct_type(ctype.spelling)
+    entries = [(f"member{index}", _member_type(member.ctype), -1, -1) for index, member in enumerate(members)]
+    cffi.complete_struct_or_union(made, entries, None, -1, -1, 0)
+    places = [place.offset for _, place in made.fields]
+    if (cffi.sizeof(made), cffi.alignof(made)) != (ctype.size, ctype.alignment) or places != [
+        member.offset for member in members
+    ]:
+        raise needs_shim(f"{ctype.spelling} by value, whose members are packed or overlap,")
+    return made
+
+
+def _member_type(ctype: Any) -> Any:
+    if ctype.code == "s":
+        return struct_type(ctype)
+    if ctype.code == "a":
+        return _array(_member_type(ctype.target), ctype.length)
+    if ctype.is_pointer:
+        return VOID_POINTER
+    if ctype.code in "FD":  # C11 §6.2.5: laid out, and so passed, as an array of the two parts
+        return _array(PRIMITIVES["f" if ctype.code == "F" else "d"], 2)
+    return PRIMITIVES[ctype.code]
+
+
+def _array(target: Any, length: int) -> Any:
+    return cffi.new_array_type(cffi.new_pointer_type(target), length)

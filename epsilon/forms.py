@@ -1,0 +1,341 @@
+"""What the forms of ``macros.hy`` are made of: patterns for their fields, and the C declarations that they mean.
+
+A pattern is a parser of ``hy.model_patterns`` that also reads what it matches: ``TYPE`` gives a ``Type``, ``PARAMETERS`` a
+list of :class:`Parameter`.  :func:`read` applies patterns to a macro's arguments and turns a mistake into Hy's own syntax
+error at the line and column of the user's field.  All of this runs where a form is expanded, never at run time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import hy
+from funcparserlib.parser import NoParseError, Parser, finished, many, maybe, some
+from hy.errors import HySyntaxError
+from hy.model_patterns import FORM, KEYWORD, whole
+from hy.models import Expression, Keyword, List, String, Symbol
+
+from epsilon.declarator import parse_body
+from epsilon.errors import ForeignTypeError, nearest
+from epsilon.form_types import (
+    FormError,
+    Type,
+    c_name,
+    is_dotted,
+    is_ellipsis,
+    is_list,
+    looks_like_type,
+    looks_like_types,
+    read_result,
+    read_type,
+    read_types,
+    read_value_type,
+    shown,
+    unquoted,
+)
+from epsilon.functions import CHECKS
+from epsilon.signatures import ABIS
+from epsilon.typesystem import WORDS, tagged
+
+
+def read(compiler: Any, macro: str, form: Sequence[Any], fields: Sequence[Parser]) -> Any:
+    """The values of the ``fields`` of a call of ``macro`` with the arguments ``form``; or a syntax error where it is wrong."""
+    try:
+        return whole(fields).parse(form)
+    except NoParseError as error:
+        message, model = _mismatch(form, error)
+        message += f"\nThe form is {_usage(macro)}"
+    except FormError as error:
+        message, model = str(error), error.model
+    if not hasattr(model, "_start_line"):
+        model = getattr(compiler, "this", None)  # the whole call
+    filename, source = getattr(compiler, "filename", None), getattr(compiler, "source", None)
+    raise HySyntaxError(f"{macro}: {message}", model, filename, source)
+
+
+def _mismatch(form: Sequence[Any], error: NoParseError) -> tuple[str, Any]:
+    """What a pattern wanted, and the model that it met instead."""
+    place, wanted = error.state.max, getattr(error.state.parser, "name", finished.name)
+    if place >= len(form):
+        return f"the form ends where {wanted} is wanted", None
+    if wanted == finished.name:
+        return f"{shown(form[place])} is not wanted here", form[place]
+    return f"{wanted} is wanted here, not {shown(form[place])}", form[place]
+
+
+def _usage(macro: str) -> str:
+    """How ``macro`` is written: the first line of its docstring."""
+    import epsilon.macros
+
+    return epsilon.macros._hy_macros[hy.mangle(macro)].__doc__.splitlines()[0]
+
+
+# --- names ----------------------------------------------------------------------------------------------------------
+
+
+def _symbols(model: Any) -> list[String]:
+    names = [model] if isinstance(model, String) else list(unquoted(model))
+    if not names:
+        raise FormError("the C symbol's name is missing", model)
+    for name in names:
+        if not isinstance(name, String) or not name or "\0" in name:
+            raise FormError(f"a C symbol's name is a string, not {shown(name)}", name)
+    return names
+
+
+#: the Lisp name that a form defines or binds
+NAME = some(lambda model: isinstance(model, Symbol) and not is_ellipsis(model)).named("a name (a symbol)")
+#: a C symbol, or several that are tried in turn
+SYMBOLS = some(lambda model: isinstance(model, String) or is_list(model)).named("the C symbol's name (a string)") >> _symbols
+#: a form where a keyword would be an option, or a type
+VALUE = some(lambda model: not isinstance(model, Keyword)).named("a value")
+LIBRARY = VALUE.named("a library (its name, or a form that gives it)")
+
+
+def word(model: Any) -> Any:
+    """A name given as a keyword, a quoted symbol or a string, as a str; any other form as it is."""
+    bare = unquoted(model)
+    if isinstance(bare, Keyword):
+        return bare.name
+    return str(bare) if isinstance(bare, String) or (isinstance(bare, Symbol) and bare is not model) else model
+
+
+def member(model: Any) -> Any:
+    """The form that names a struct's member: a symbol (quoted or not), keyword or string is the name itself."""
+    bare = unquoted(model)
+    if isinstance(bare, Keyword):
+        return String(c_name(bare.name))
+    return String(c_name(bare)) if isinstance(bare, (Symbol, String)) and bare else model
+
+
+# --- types ----------------------------------------------------------------------------------------------------------
+
+TYPE = FORM.named("a type") >> read_value_type
+RESULT = FORM.named("the result's type") >> read_result
+#: a list of types, and nothing that could be another list
+TYPES = some(looks_like_types).named("a list of parameter types") >> read_types
+#: a registered name that stands for types: a quoted symbol, a string, or a form that gives it
+REGISTERED = VALUE.named("a type or a registered name") >> word
+#: an instance's type: what define-c-struct made
+STRUCT = some(lambda model: not isinstance(unquoted(model), (Keyword, String))).named("a struct type") >> unquoted
+TARGET = VALUE.named('a function, ("symbol" "library")')
+
+
+def _pair_of_names(model: Any) -> bool:
+    bare = unquoted(model)
+    return is_list(model) and len(bare) == 2 and isinstance(bare[0], String) and not isinstance(bare[1], Keyword)
+
+
+#: the symbol and the library of a function
+FUNCTION = some(_pair_of_names) >> (lambda model: (_symbols([unquoted(model)[0]]), unquoted(model)[1]))
+
+
+def type_list(types: tuple[list[Type], bool]) -> List:
+    """The form of a list of types."""
+    return hy.as_model([found.form for found in types[0]] + ["..."] * types[1])
+
+
+# --- parameters and members -----------------------------------------------------------------------------------------
+
+
+class Parameter(NamedTuple):
+    """A parameter or a member, ``(NAME TYPE)``; of ``...`` the type is None."""
+
+    symbol: Any
+    name: str
+    type: Any
+    model: Any
+
+
+def _parameter(model: Any) -> Parameter:
+    if is_ellipsis(model):
+        return Parameter(None, "...", None, model)
+    bare = unquoted(model)
+    if not is_list(model) or len(bare) != 2 or not isinstance(bare[0], Symbol):
+        raise FormError(f"(NAME TYPE) is wanted here, not {shown(bare)}", model)
+    return Parameter(bare[0], c_name(bare[0]), read_value_type(bare[1]), model)
+
+
+def _distinct(parameters: list[Parameter]) -> list[Parameter]:
+    seen: set[str] = set()
+    for parameter in parameters:
+        if "..." in seen:
+            raise FormError("nothing comes after ...", parameter.model)
+        if parameter.name in seen:
+            raise FormError(f"{parameter.symbol} is there twice", parameter.model)
+        seen.add(parameter.name)
+    return parameters
+
+
+def _named_types(model: Any) -> list[Parameter]:
+    found = _distinct([_parameter(item) for item in unquoted(model)])
+    if found and found[-1].type is None:
+        raise FormError("a callback cannot be variadic: C does not say what it passed", found[-1].model)
+    return found
+
+
+_PAIR = some(is_list).named("(NAME TYPE)")
+#: the parameters of a function, one after the other
+PARAMETERS = many((_PAIR | some(is_ellipsis)) >> _parameter) >> _distinct
+#: the parameters of a callback, in a list of their own
+PARAMETER_LIST = some(is_list).named("a list of parameters, ((NAME TYPE) …)") >> _named_types
+
+
+def prototype(name: str, result: Type, parameters: Iterable[Parameter]) -> tuple[str, dict]:
+    """The C declaration of a function, and by position (or ``"result"``) the types that C text does not say."""
+    parts, special = [], {}
+    for index, parameter in enumerate(parameters):
+        if parameter.type is None:
+            parts.append("...")
+            continue
+        parts.append(parameter.type.ctype.declare(parameter.name).rstrip())
+        if not parameter.type.sayable(parameter=True):
+            special[index] = parameter.type.form
+    if not result.sayable():
+        special["result"] = result.form
+    inner = ", ".join(parts) or "void"
+    return result.ctype.declare(f"{name}({inner})") + ";", special
+
+
+def nameless(types: tuple[list[Type], bool]) -> list[Parameter]:
+    """Parameters of which only the types are known."""
+    return [Parameter(None, "", found, None) for found in types[0]] + [Parameter(None, "...", None, None)] * types[1]
+
+
+def declaration(symbols: list[String], result: Type, parameters: Iterable[Parameter]) -> dict[str, Any]:
+    """What ``_runtime.bind`` takes: the declaration in C, and beside it what C cannot say."""
+    plain = re.fullmatch(r"[A-Za-z_]\w*", symbols[0], re.ASCII)
+    name = symbols[0] if plain else c_name(symbols[0])
+    text, special = prototype(name, result, parameters)
+    return {
+        "declaration": text,
+        "special": special,
+        "symbols": [] if plain and len(symbols) == 1 else symbols,
+    }
+
+
+# --- structs --------------------------------------------------------------------------------------------------------
+
+
+def _struct(fields: tuple) -> tuple[Symbol, str, dict]:
+    name, items = fields
+    itself = Expression([Keyword("struct"), name])
+    members = _distinct([_parameter(_replaced(item, name, itself)) for item in items])
+    parts = [f"{found.type.ctype.declare(found.name).rstrip()};" for found in members]
+    special = {found.name: found.type.form for found in members if not found.type.sayable()}
+    return name, f"struct {c_name(name)} {{ {' '.join(parts)} }};", special
+
+
+def _replaced(item: Any, name: Symbol, by: Expression) -> Any:
+    """A member in whose type ``name`` means the struct that is being defined, not a variable."""
+
+    def inside(model: Any) -> Any:
+        if model == name:
+            return by.replace(model)
+        return type(model)(map(inside, model)).replace(model, False) if is_list(model) and model is not name else model
+
+    bare = unquoted(item)
+    if len(bare) == 2:
+        return type(bare)([bare[0], inside(bare[1])]).replace(item, False)
+    return item
+
+
+#: a struct's name and members, as its name, its C definition and the members' types that C text does not say
+STRUCT_DEFINITION = (NAME + (_PAIR + many(_PAIR) >> (lambda found: [found[0], *found[1]]))) >> _struct
+
+
+def _c_definition(model: Any) -> Any:
+    """A struct's C text; a literal is read already here, so that a mistake is found where it is written."""
+    if isinstance(model, String):
+        try:
+            parse_body(str(model), lambda body: tagged(body.kind, body.tag or "anonymous"))
+        except ForeignTypeError as error:
+            raise FormError(str(error), model) from None
+    return model
+
+
+C_DEFINITION = VALUE.named("the struct's declaration in C") >> _c_definition
+
+
+# --- options --------------------------------------------------------------------------------------------------------
+
+#: of a function
+FUNCTION_OPTIONS = ("critical", "errno", "check", "name", "doc", "optional", "abi")
+
+
+def options(*names: str) -> Parser:
+    """Options of these names: keywords, each with a value; a dict by name."""
+
+    def check(pairs: list[tuple[Keyword, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, value in pairs:
+            if name.name not in names:
+                raise FormError(_unknown_option(name, names), name)
+            if name.name in found:
+                raise FormError(f"the option {name} is there twice", name)
+            if value is None or (isinstance(value, Keyword) and value.name in names):
+                raise FormError(f"the option {name} needs a value", name)
+            found[name.name] = _WORDS[name.name](value) if name.name in _WORDS else value
+        return found
+
+    return many(KEYWORD + maybe(FORM)) >> check
+
+
+def _unknown_option(name: Keyword, names: Sequence[str]) -> str:
+    if name.name in WORDS:
+        return f"{name} is a type, and stands where an option may; a parameter is (NAME TYPE)"
+    listed = ", ".join(f":{known}" for known in names)
+    return f"unknown option {name}{nearest(name.name, names)}; the options are {listed}"
+
+
+def _one_of(what: str, words: Sequence[str]) -> Any:
+    """The reader of an option whose value is one of ``words``, bare or not, or a form that gives it."""
+
+    def read_word(model: Any) -> Any:
+        bare = unquoted(model)
+        text = bare.name if isinstance(bare, Keyword) else str(bare) if isinstance(bare, (Symbol, String)) else None
+        if text is not None and text.replace("_", "-") in words:
+            return text.replace("_", "-")
+        if text is not None and not isinstance(bare, Symbol):
+            raise FormError(f"unknown {what} {shown(bare)}{nearest(text, words)}; there are {', '.join(words)}", model)
+        return model
+
+    return read_word
+
+
+_WORDS = {"check": _one_of("check", CHECKS), "abi": _one_of("calling convention", ABIS)}
+
+
+def keywords(**values: Any) -> list:
+    """The keyword arguments of a call, as forms; what is None or empty is left out."""
+    forms: list = []
+    for name, value in values.items():
+        if value is not None and value != {} and value != []:
+            forms += [Keyword(name), hy.as_model(value)]
+    return forms
+
+
+# --- bindings of the with- forms ------------------------------------------------------------------------------------
+
+
+def bindings(spelling: str, *fields: Parser) -> Parser:
+    """One binding ``(NAME …)`` or a list of them, as a list of what ``fields`` give."""
+
+    def parse(model: Any) -> list[tuple]:
+        bare = unquoted(model)
+        several = bool(bare) and not isinstance(bare[0], Symbol)
+        return [one(item) for item in (bare if several else [model])]
+
+    def one(model: Any) -> tuple:
+        if not is_list(model):
+            raise FormError(f"{spelling} is wanted here, not {shown(model)}", model)
+        bare = unquoted(model)
+        try:
+            return whole(fields).parse(bare)
+        except NoParseError as error:
+            message, wrong = _mismatch(bare, error)
+            raise FormError(f"{message}\nA binding is {spelling}", model if wrong is None else wrong) from None
+
+    return some(is_list).named(f"a binding {spelling}, or a list of them") >> parse
