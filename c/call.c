@@ -181,8 +181,8 @@ quick_word(char code, PyObject *value, uint64_t *word)
 {
     int64_t number;
     if (code == 'i') {
-        if (UNLIKELY(!compact(value, &number)) || UNLIKELY(number != (int32_t)number))
-            return 0;
+        if (UNLIKELY(!compact(value, &number)) || (PyLong_SHIFT > 30 && UNLIKELY(number != (int32_t)number)))
+            return 0; /* a compact int is one digit of PyLong_SHIFT bits */
         *word = (uint64_t)number;
         return 1;
     }
@@ -445,12 +445,11 @@ invoke(Trampoline *t, void *address, Cell *cell, Function *f, PyObject *who, PyO
     }
 
     /* in the air: from here to the landing nothing but C runs on this thread, and callbacks */
-    Record record = {current_record, PyThreadState_Get(), NULL};
-    current_record = &record;
     t->calls++;
+    Record record = {current_record, release ? PyEval_SaveThread() : PyThreadState_Get(), NULL};
+    current_record = &record;
     {
         void **values = registers ? NULL : alloca((size_t)(t->nffi + 1) * sizeof(void *));
-        PyThreadState *state = release ? PyEval_SaveThread() : NULL;
         if (UNLIKELY(flags & ERRNO))
             errno = 0;
         if (registers)
@@ -460,7 +459,7 @@ invoke(Trampoline *t, void *address, Cell *cell, Function *f, PyObject *who, PyO
         if (UNLIKELY(flags & ERRNO))
             saved_errno = errno;
         if (release)
-            PyEval_RestoreThread(state);
+            PyEval_RestoreThread(record.state);
     }
     current_record = record.previous;
     if (UNLIKELY(record.exception != NULL)) {
@@ -484,7 +483,9 @@ out:
 
 /* --- Function ----------------------------------------------------------------------------------------------------- */
 
-/* Resolve the symbol, at the first call. */
+static vectorcallfunc choose_entry(const Function *f);
+
+/* Resolve the symbol, at the first call; from then on the function has its own entry. */
 int
 function_resolve(Function *self)
 {
@@ -508,6 +509,7 @@ function_resolve(Function *self)
         return -1;
     }
     self->address = where;
+    self->vectorcall = choose_entry(self);
     return 0;
 }
 
@@ -539,8 +541,7 @@ quick(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwname
     Cell *cell = f->cell;
     uint64_t words[REGISTERS + 1], result;
     int count = integers == ANY ? t->count : integers + floats;
-    if (UNLIKELY(PyVectorcall_NARGS(nargsf) != count) || UNLIKELY(kwnames != NULL) || UNLIKELY(!f->address) ||
-        UNLIKELY(cell->closed))
+    if (UNLIKELY(PyVectorcall_NARGS(nargsf) != count) || UNLIKELY(kwnames != NULL) || UNLIKELY(cell->closed))
         return general(callable, args, nargsf, kwnames);
     if (integers == ANY) {
         for (int i = 0; i < count; i++)
@@ -554,14 +555,13 @@ quick(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwname
             if (UNLIKELY(!quick_word(f->codes[i], args[i], words + first + i)))
                 return general(callable, args, nargsf, kwnames);
     }
-    Record record = {current_record, PyThreadState_Get(), NULL};
-    current_record = &record;
     cell->inflight++;
     t->calls++;
-    PyThreadState *state = release ? PyEval_SaveThread() : NULL;
+    Record record = {current_record, release ? PyEval_SaveThread() : PyThreadState_Get(), NULL};
+    current_record = &record;
     result = jump_word(f->address, words, integers, floats, kind);
     if (release)
-        PyEval_RestoreThread(state);
+        PyEval_RestoreThread(record.state);
     current_record = record.previous;
     PyObject *value = NULL;
     if (UNLIKELY(record.exception != NULL))
@@ -617,7 +617,7 @@ choose_entry(const Function *f)
     };
     const Trampoline *t = f->trampoline;
     int critical = f->flags & CRITICAL;
-    if (!t->plain || !f->cell || f->flags & ~CRITICAL || t->count > QUICK_PARAMETERS)
+    if (!f->address || !t->plain || !f->cell || f->flags & ~CRITICAL || t->count > QUICK_PARAMETERS)
         return general;
     int to_float = t->jump == 'S';
     if (!t->floats && !to_float && t->count <= 4)

@@ -49,13 +49,14 @@ current_state(void)
 #endif
 }
 
+/* Whether Python is going or gone: C's own atexit functions run later than that. */
 static int
 finalizing(void)
 {
 #if PY_VERSION_HEX >= 0x030D0000
-    return Py_IsFinalizing();
+    return Py_IsFinalizing() || !Py_IsInitialized();
 #else
-    return _Py_IsFinalizing();
+    return _Py_IsFinalizing() || !Py_IsInitialized();
 #endif
 }
 
@@ -178,8 +179,20 @@ read_wide(Trampoline *t, int i, Arguments from)
     return from_memory(p->converter, pieces);
 }
 
-/* One argument as a Python object; ints, and the (:in int) of a comparator, without a detour. */
+/* Ints, and the (:in int) of a comparator, without a detour. */
 ALWAYS_INLINE PyObject *
+read_word(Converter *c, uint64_t word)
+{
+    char code = c->code;
+    if (code == 'i')
+        return PyLong_FromLong((int32_t)word);
+    if (code == '<' && c->inner->code == 'i' && LIKELY(word != 0))
+        return PyLong_FromLong(*(int32_t *)(uintptr_t)word);
+    return from_word(c, word);
+}
+
+/* One argument as a Python object. */
+static PyObject *
 read_argument(Trampoline *t, int i, Arguments from)
 {
     Parameter *p = &t->parameters[i];
@@ -193,11 +206,7 @@ read_argument(Trampoline *t, int i, Arguments from)
         return from_memory(c, from.pointers[i]);
     else
         memcpy(&word, from.pointers[i], sizeof word);
-    if (c->code == 'i')
-        return PyLong_FromLong((int32_t)word);
-    if (c->code == '<' && c->inner->code == 'i' && LIKELY(word != 0))
-        return PyLong_FromLong(*(int32_t *)(uintptr_t)word);
-    return from_word(c, word);
+    return read_word(c, word);
 }
 
 /* C called a closed callback: answer, and let the enclosing call say so. */
@@ -251,21 +260,34 @@ run(Slot *slot, Record *record, void *where, Arguments from)
         frame.items = alloca((size_t)((t->outputs + 2) * OWNED_PER_PARAMETER) * sizeof(PyObject *));
     PyObject *result = NULL;
     int given = 0, done = 0;
-    for (int i = 0; i < t->count; i++) {
-        if (UNLIKELY(t->parameters[i].optional))
-            continue;
-        PyObject *argument = read_argument(t, i, from);
-        if (UNLIKELY(!argument))
-            goto out;
-        vector[++given] = argument;
-    }
-    result = PyObject_Vectorcall(callable, vector + 1, (size_t)given | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    const Parameter *p = t->parameters;
+    if (LIKELY(t->words_only) && LIKELY(!t->outputs) && LIKELY(from.words != NULL))
+        for (const Parameter *end = p + t->count; p < end; p++) {
+            PyObject *argument = read_word(p->converter, from.words[p->word]);
+            if (UNLIKELY(!argument))
+                goto out;
+            vector[++given] = argument;
+        }
+    else
+        for (int i = 0; i < t->count; i++) {
+            if (p[i].optional)
+                continue;
+            PyObject *argument = read_argument(t, i, from);
+            if (UNLIKELY(!argument))
+                goto out;
+            vector[++given] = argument;
+        }
+    size_t nargsf = (size_t)given | PY_VECTORCALL_ARGUMENTS_OFFSET;
+    vectorcallfunc vectorcall = PyVectorcall_Function(callable);
+    result = LIKELY(vectorcall != NULL) ? vectorcall(callable, vector + 1, nargsf, NULL)
+                                        : PyObject_Vectorcall(callable, vector + 1, nargsf, NULL);
     if (UNLIKELY(!result))
         goto out;
     if (UNLIKELY(t->outputs) && !(result = spread_outputs(t, result, from, &frame)))
         goto out;
     int64_t number;
-    if (LIKELY(t->result->code == 'i') && LIKELY(compact(result, &number)) && LIKELY(number == (int32_t)number)) {
+    if (LIKELY(t->result->code == 'i') && LIKELY(compact(result, &number)) &&
+        (PyLong_SHIFT <= 30 || LIKELY(number == (int32_t)number))) {
         ffi_arg wide = (ffi_arg)number;
         memcpy(where, &wide, sizeof wide);
         done = 1;

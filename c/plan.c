@@ -91,9 +91,10 @@ plan_registers(Trampoline *t)
         p->mode = is_wide(p->converter) ? PIECES : WORD;
     }
     t->floats = (char)a.floats;
-    t->plain = !t->hidden && !t->temporaries && !is_wide(t->result);
+    t->words_only = 1;
     for (int i = 0; i < t->count; i++)
-        t->plain = t->plain && t->parameters[i].mode == WORD;
+        t->words_only = t->words_only && t->parameters[i].mode == WORD;
+    t->plain = t->words_only && !t->hidden && !t->temporaries && !is_wide(t->result);
     t->words = REGISTERS;
     t->strategy = BY_REGISTERS;
     return 1;

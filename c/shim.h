@@ -100,7 +100,8 @@ typedef struct {
     char strategy;
     char jump;                 /* which typed jump (registers) */
     char floats;               /* how many float registers are used */
-    char plain;                /* every parameter and the result are one word, in registers */
+    char words_only;           /* every parameter is one word, in a register */
+    char plain;                /* so is the result, and nothing is temporary */
     char hidden;               /* the result goes through a hidden first pointer (registers) */
     ffi_cif cif;
     ffi_type **types;

@@ -29,7 +29,6 @@ from epsilon.form_types import (
     looks_like_type,
     looks_like_types,
     read_result,
-    read_type,
     read_types,
     read_value_type,
     shown,
@@ -112,24 +111,66 @@ def member(model: Any) -> Any:
 
 # --- types ----------------------------------------------------------------------------------------------------------
 
+
+
+def _checked_result(model: Any) -> Type:
+    found = read_result(model)
+    if found.ctype is WORDS["void"]:
+        raise FormError("a void result cannot be checked; defshared with :errno True takes any", model)
+    return found
+
+
+def _element(fields: tuple[Any, list]) -> tuple[Any, Any, Any]:
+    pointer, rest = fields
+    index = kind = None
+    for model in rest:
+        is_type = isinstance(unquoted(model), (Keyword, String)) or (is_list(model) and looks_like_type(model))
+        if (kind if is_type else index) is not None:
+            raise FormError(f"a pointer, an index and a type are wanted; {shown(model)} is one more", model)
+        if is_type:
+            kind = read_value_type(model).form
+        else:
+            index = model
+    return pointer, index, kind
+
+
 TYPE = FORM.named("a type") >> read_value_type
 RESULT = FORM.named("the result's type") >> read_result
+CHECKED_RESULT = FORM.named("the result's type") >> _checked_result
+#: a pointer, and in either order the index and the type of the element, of which one or both may be missing
+ELEMENT = (VALUE.named("a pointer") + many(FORM)) >> _element
 #: a list of types, and nothing that could be another list
 TYPES = some(looks_like_types).named("a list of parameter types") >> read_types
-#: a registered name that stands for types: a quoted symbol, a string, or a form that gives it
-REGISTERED = VALUE.named("a type or a registered name") >> word
 #: an instance's type: what define-c-struct made
 STRUCT = some(lambda model: not isinstance(unquoted(model), (Keyword, String))).named("a struct type") >> unquoted
-TARGET = VALUE.named('a function, ("symbol" "library")')
 
 
-def _pair_of_names(model: Any) -> bool:
+class Named(NamedTuple):
+    """A function given by literals: its symbol (or several to be tried), and the form of its library."""
+
+    symbols: list[String]
+    library: Any
+
+
+def _is_pair(model: Any) -> bool:
     bare = unquoted(model)
     return is_list(model) and len(bare) == 2 and isinstance(bare[0], String) and not isinstance(bare[1], Keyword)
 
 
-#: the symbol and the library of a function
-FUNCTION = some(_pair_of_names) >> (lambda model: (_symbols([unquoted(model)[0]]), unquoted(model)[1]))
+def _spells_type(model: Any) -> bool:
+    return isinstance(unquoted(model), Keyword) or (is_list(model) and looks_like_type(model))
+
+
+FUNCTION = some(_is_pair) >> (lambda model: Named(_symbols(unquoted(model)[0]), unquoted(model)[1]))
+TARGET = VALUE.named('a function, ("symbol" LIBRARY)')
+#: a result's type and a list of parameter types, both known here
+TYPED = (some(looks_like_type).named("the result's type") >> read_result) + TYPES
+#: what stands for a signature at run time, as forms: types, or one registered name
+SIGNATURE = (
+    (TYPED >> (lambda typed: [typed[0].form, type_list(typed[1])]))
+    | ((some(_spells_type) >> read_result) + VALUE.named("a list of types") >> (lambda found: [found[0].form, found[1]]))
+    | (VALUE.named("a type or a registered name") >> (lambda model: [word(model)]))
+)
 
 
 def type_list(types: tuple[list[Type], bool]) -> List:
@@ -204,19 +245,19 @@ def nameless(types: tuple[list[Type], bool]) -> list[Parameter]:
     return [Parameter(None, "", found, None) for found in types[0]] + [Parameter(None, "...", None, None)] * types[1]
 
 
-def declaration(symbols: list[String], result: Type, parameters: Iterable[Parameter]) -> dict[str, Any]:
-    """What ``_runtime.bind`` takes: the declaration in C, and beside it what C cannot say."""
+def declaration(symbols: list[String], result: Type, parameters: Iterable[Parameter]) -> tuple[str, dict[str, Any]]:
+    """A function's declaration in C, and what ``_runtime.bind`` takes beside it: what C cannot say."""
     plain = re.fullmatch(r"[A-Za-z_]\w*", symbols[0], re.ASCII)
-    name = symbols[0] if plain else c_name(symbols[0])
-    text, special = prototype(name, result, parameters)
-    return {
-        "declaration": text,
-        "special": special,
-        "symbols": [] if plain and len(symbols) == 1 else symbols,
-    }
+    text, special = prototype(symbols[0] if plain else c_name(symbols[0]), result, parameters)
+    return text, {"special": special, "symbols": None if plain and len(symbols) == 1 else symbols}
 
 
 # --- structs --------------------------------------------------------------------------------------------------------
+
+
+def inputs(parameters: Iterable[Parameter]) -> list[Symbol]:
+    """The parameters that a callback's body receives: all but ``(:out T)``, which it returns."""
+    return [found.symbol for found in parameters if getattr(found.type.ctype, "way", "in") != "out"]
 
 
 def _struct(fields: tuple) -> tuple[Symbol, str, dict]:
@@ -308,6 +349,11 @@ def _one_of(what: str, words: Sequence[str]) -> Any:
 _WORDS = {"check": _one_of("check", CHECKS), "abi": _one_of("calling convention", ABIS)}
 
 
+def default_check(result: Type) -> str:
+    """What ``defshared-with-errno`` checks where the form does not say it."""
+    return "non-null" if result.ctype.is_pointer else "nonnegative"
+
+
 def keywords(**values: Any) -> list:
     """The keyword arguments of a call, as forms; what is None or empty is left out."""
     forms: list = []
@@ -339,3 +385,42 @@ def bindings(spelling: str, *fields: Parser) -> Parser:
             raise FormError(f"{message}\nA binding is {spelling}", model if wrong is None else wrong) from None
 
     return some(is_list).named(f"a binding {spelling}, or a list of them") >> parse
+
+
+# --- fields of single forms -----------------------------------------------------------------------------------------
+
+CALL = some(lambda model: isinstance(model, Expression) and bool(model)).named("a call (FUNCTION ARGUMENT …)")
+_DIRECTIONS = ("to-foreign", "from-foreign")
+_PLATFORMS = ("linux", "darwin", "windows")
+
+
+def _direction(model: Any) -> str:
+    bare = unquoted(model)
+    text = bare.name if isinstance(bare, Keyword) else str(bare)
+    if not isinstance(bare, (Keyword, Symbol, String)) or text not in _DIRECTIONS:
+        raise FormError(f"to-foreign or from-foreign is wanted here, not {shown(bare)}", model)
+    return text
+
+
+DIRECTION = FORM.named("to-foreign or from-foreign") >> _direction
+#: the name and the class of the value that a converter takes
+CONVERTED = bindings("[VALUE CLASS]", NAME, VALUE.named("a Python class"))
+
+
+def _platforms(models: list) -> dict[str, list]:
+    found: dict[str, list] = {}
+    for model in models:
+        platform, *names = unquoted(model) or [None]
+        if not isinstance(platform, Keyword) or platform.name not in _PLATFORMS:
+            raise FormError(f"a platform is (:linux NAME …), (:darwin NAME …) or (:windows NAME …), not "
+                            f"{shown(unquoted(model))}", model)  # fmt: skip
+        if not names:
+            raise FormError(f"{platform} needs at least one name", model)
+        if platform.name in found:
+            raise FormError(f"the platform {platform} is there twice", model)
+        found[platform.name] = names
+    return found
+
+
+_PLATFORM = some(is_list).named("a platform (:linux NAME …)")
+PLATFORMS = _PLATFORM + many(_PLATFORM) >> (lambda found: _platforms([found[0], *found[1]]))

@@ -166,7 +166,10 @@ def read_declaration(
             raise ForeignTypeError(f"the prototype {word!r} says the types already; pass it alone")
         prototype = parse_prototype(word)
         return (prototype.name,), _specialised(prototype.type, special), prototype.parameters
-    symbols = (word,) if word is not None else tuple(word_of(name) for name in declaration)
+    if word is not None:
+        symbols: tuple = (word,)
+    else:
+        symbols = tuple(map(word_of, declaration)) if isinstance(declaration, Sequence) else ()
     if not symbols or not all(symbols):
         raise ForeignTypeError(f"{shorten(declaration)}: a C prototype, a symbol's name or a list of names is wanted")
     if result is None and parameters is None:

@@ -163,7 +163,7 @@ class Registry(Mapping):
 
     def __getitem__(self, name: Any) -> Signature:
         word = word_of(name)
-        found = self._names.get(word.lstrip("':") if word else name)
+        found = self._names.get(word.lstrip("':")) if word else None
         if found is None:
             raise KeyError(name)
         return found

@@ -316,6 +316,8 @@ def define_c_struct(tag: Any, fields: Sequence[Any]) -> StructType:
     name = (word_of(tag) or "").lstrip("':").replace("-", "_")
     if not name.isidentifier():
         raise ForeignTypeError(f"the name of a struct is a C name, not {shorten(tag)}")
+    if not isinstance(fields, Sequence) or isinstance(fields, (str, bytes)):
+        raise ForeignTypeError(f"struct {name}: the members are a list of (name, type), not {shorten(fields)}")
     members = []
     for entry in fields:
         if (

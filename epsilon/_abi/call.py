@@ -12,10 +12,11 @@ from typing import Any
 import _cffi_backend as cffi
 
 from epsilon._abi.convert import Converter
-from epsilon._abi.guarded import Cell, CodePointer, Record, hooks, local, needs_shim
+from epsilon._abi.guarded import VOID_POINTER, Cell, CodePointer, Record, hooks, local, needs_shim
 from epsilon._abi.plan import PIECES, Registers, classes_of, passed_type
 
 _INT = cffi.new_primitive_type("int")
+_LOWEST_ADDRESS, _HIGHEST_ADDRESS = -(1 << 8 * cffi.sizeof(VOID_POINTER) - 1), (1 << 8 * cffi.sizeof(VOID_POINTER)) - 1
 
 
 def errno() -> int:
@@ -34,12 +35,13 @@ def set_errno(value: int, /) -> None:
 class Parameter:
     """Where one parameter goes: ``add`` puts what the converter made of a value among the arguments that cffi gets."""
 
-    __slots__ = ("add", "converter", "gives", "takes", "types")
+    __slots__ = ("add", "converter", "takes", "target", "types")
 
     def __init__(self, converter: Converter, registers: Registers, in_tail: bool):
         self.converter = converter
         self.takes = converter.code != ">"
-        self.gives = converter.code in ">="
+        #: of an output: the converter of the value that is given back
+        self.target = converter.inner if converter.code in ">=" else None
         classes = classes_of(converter)
         fits = registers.take(classes)
         whole = passed_type(converter, False)
@@ -107,7 +109,7 @@ class Trampoline:
             Parameter(converter, registers, 0 <= fixed <= index) for index, converter in enumerate(parameters)
         ]
         self.taken = sum(parameter.takes for parameter in self.parameters)
-        self.outputs = sum(parameter.gives for parameter in self.parameters)
+        self.outputs = sum(parameter.target is not None for parameter in self.parameters)
         written = self.parameters if fixed < 0 else self.parameters[:fixed]
         types = tuple(type_ for parameter in written for type_ in parameter.types)
         #: the cffi type of a pointer to such a function
@@ -125,30 +127,44 @@ class Trampoline:
             self._callback_type = cffi.new_function_type(types, passed_type(self.result, False), False)
         return self._callback_type
 
+    def give(self, made: Any) -> Any:
+        """What a callback returns to cffi for what the converter of the result made."""
+        if self.result.base.code != "s":
+            return made
+        return cffi.cast(cffi.new_pointer_type(passed_type(self.result, False)), made)[0]
+
     def __call__(self, /, *arguments: Any, **keywords: Any) -> Any:
         if len(arguments) != self.taken + 1 or keywords:
             given = hooks.arguments(self, arguments[1:], keywords or None)
             return self(*arguments[:1], *given) if type(given) is tuple else given[0]
-        target, cell = arguments[0], None
+        target, function = arguments[0], None
         if isinstance(target, CodePointer):
-            address, cell = target._code(), getattr(target, "_cell", None)
+            address = target._code()
+            function = target if isinstance(target, Function) else None
         else:
             address = target if isinstance(target, int) else 0
         if not address:
             raise TypeError("a trampoline is called with the address of a function (an int that is not 0, or a foreign "
                             "function), then its arguments")  # fmt: skip
-        return self.invoke(cffi.cast(self.pointer, address), cell, None, self, arguments[1:])
+        if not _LOWEST_ADDRESS <= address <= _HIGHEST_ADDRESS:
+            raise OverflowError(f"{address} is too large for an address")
+        return self.invoke(cffi.cast(self.pointer, address), function, self, arguments[1:], bare=True)
 
-    def invoke(self, pointer: Any, cell: Cell | None, function: Function | None, who: Any, arguments: tuple) -> Any:
-        """The whole of a call; ``function`` is None when the bare trampoline is called, ``who`` is what errors name."""
+    def invoke(self, pointer: Any, function: Function | None, who: Any, arguments: tuple, bare: bool = False) -> Any:
+        """The whole of a call.
+
+        ``who`` is what error texts name.  A ``bare`` call is the trampoline's: of ``function``, if there is one, it respects
+        the library's life, but not the options.
+        """
         values: list[Any] = []
         kept: list[Any] = []
         outputs: list[Any] = []
         record = Record()
-        keep_errno = function is not None and function._errno
+        cell = None if function is None else function._cell
+        keep_errno = not bare and function._errno
         number = None
         if cell is not None and not cell.enter(record):
-            return _closed(who)
+            return _closed(function)
         try:
             self.prepare(arguments, values, kept, outputs, who)
             records = local.records
@@ -167,34 +183,33 @@ class Trampoline:
                 del records[depth:]
                 if depth:
                     cffi.set_errno(outer_errno)
-                if cell is not None:
-                    cell.leave(record)
             if record.exception is not None:
                 _raise_parked(record)
             value = self.result.get(raw)
-            if function is not None and function._check is not None and not function._passes(raw, value):
-                value = hooks.check_failed(function.declaration, value, number, arguments)
+            if not (bare or function._passes(raw, value)):
+                value = hooks.check_failed(function._declaration, value, number, arguments)
             return self.with_outputs(value, outputs) if outputs else value
         finally:
-            if cell is not None:
-                cell.leave(record)
             # what the arguments lent to C is theirs again, even while a traceback holds this frame
             values.clear()
             kept.clear()
+            if cell is not None:  # not before: the result may be a text within the library
+                cell.leave(record)
 
     def prepare(self, arguments: tuple, values: list, kept: list, outputs: list, who: Any) -> None:
         """Convert the arguments."""
         given = iter(arguments)
         index = 0
         try:
-            for index, parameter in enumerate(self.parameters):  # noqa: B007  (the handler names it)
+            for parameter in self.parameters:
                 made = parameter.converter.put(next(given) if parameter.takes else None, kept)
-                if parameter.gives:
-                    outputs.append((parameter.converter.inner, made))
+                if parameter.target is not None:
+                    outputs.append((parameter.target, made))
                 if parameter.add is None:
                     values.append(made)
                 else:
                     parameter.add(values, made)
+                index += 1
         except BaseException as error:
             better = hooks.explain(who, index, error)
             if better is not error:
@@ -217,8 +232,8 @@ def _raise_parked(record: Record) -> None:
         del exception  # its traceback holds this frame
 
 
-def _closed(declaration: Any) -> Any:
-    hooks.library_closed(declaration)
+def _closed(function: Function) -> Any:
+    hooks.library_closed(function._declaration)
     raise SystemError("the hook for a closed library did not raise")
 
 
@@ -236,7 +251,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
 class Function(CodePointer):
     """A C function that Python can call."""
 
-    __slots__ = ("__dict__", "__weakref__", "_address", "_cell", "_check", "_declaration", "_errno", "_pointer", "_trampoline")
+    __slots__ = ("__dict__", "__weakref__", "_address", "_asks", "_cell", "_declaration", "_errno", "_pointer", "_sign", "_trampoline")
 
     def __init__(
         self,
@@ -256,7 +271,8 @@ class Function(CodePointer):
             raise needs_shim(f"{declaration}: :critical")
         self._trampoline, self._declaration, self._cell = trampoline, declaration, cell
         self._errno = bool(errno)
-        self._check = _CHECKS.get(check) if isinstance(check, str) else check
+        # the two kinds of check: a word asks for the sign of C's value, a callable is asked about Python's
+        self._sign, self._asks = (_CHECKS.get(check), None) if isinstance(check, str) else (None, check)
         self._address = self._pointer = None
         if address:
             self._settle(address)
@@ -267,7 +283,7 @@ class Function(CodePointer):
 
     def _code(self) -> int:
         if self._cell is not None and self._cell.closed:
-            return _closed(self._declaration)
+            return _closed(self)
         if self._address is None:
             address = self._declaration.resolve()
             if not address:
@@ -276,13 +292,14 @@ class Function(CodePointer):
         return self._address
 
     def _passes(self, raw: Any, value: Any) -> bool:
-        """Whether the result passes the check: a word looks at the sign of C's value, a callable gets Python's."""
-        check = self._check
-        if check not in _CHECKS.values():
-            return bool(check(value))
-        if isinstance(raw, (int, float)):
-            return check(raw if raw == raw else -1)
-        return check(bool(raw))
+        """Whether the result passes the check."""
+        if self._asks is not None:
+            return bool(self._asks(value))
+        if self._sign is None:
+            return True
+        if not isinstance(raw, (int, float)):  # a pointer
+            return self._sign(bool(raw))
+        return self._sign(raw if raw == raw else -1)
 
     def __call__(self, /, *arguments: Any, **keywords: Any) -> Any:
         trampoline = self._trampoline
@@ -292,7 +309,7 @@ class Function(CodePointer):
         cell = self._cell
         if self._pointer is None or (cell is not None and cell.closed):
             self._code()
-        return trampoline.invoke(self._pointer, cell, self, self._declaration, arguments)
+        return trampoline.invoke(self._pointer, self, self._declaration, arguments)
 
     @property
     def trampoline(self) -> Trampoline:

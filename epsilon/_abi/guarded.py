@@ -270,6 +270,7 @@ class CodePointer:
     """What functions and callbacks have in common: an address that C can jump to."""
 
     __slots__ = ()
+    _cell: Cell | None = None
 
     def _code(self) -> int:
         """The address; resolves the symbol of a function."""

@@ -1,0 +1,211 @@
+"""Callbacks without the shim: cffi's closures, with the contract of the shim's.
+
+What ``c/callback.c`` is, in Python.  The closure belongs to a Slot, which a module-level table holds for as long as C may
+have the pointer: while the Callback lives, and after its end until QUARANTINE later ones have ended.  (The collector must
+never find the closure, for cffi lets it clear one that C still points to.)  The slot knows its Callback by a weak
+reference only, so that a callable that refers to its own callback is collected like any other cycle.
+
+cffi calls ``Slot.enter``; whatever is raised there makes it give C the value it was told to, and call ``Slot.failed``, which
+parks the exception for the foreign call that C is in.
+"""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections import deque
+from collections.abc import Callable
+from threading import get_ident
+from types import FrameType
+from typing import Any
+
+import _cffi_backend as cffi
+
+from epsilon._abi.call import Trampoline
+from epsilon._abi.guarded import UINTPTR, CodePointer, hooks, park
+
+QUARANTINE = 4096
+
+_live: dict[Slot, None] = {}
+_ended: deque[Slot] = deque()
+
+
+class Slot:
+    """One closure: who is behind it, or what is left of him."""
+
+    __slots__ = ("closure", "file", "kept", "line", "name", "result", "reference", "results", "trampoline")
+
+    def __init__(self, trampoline: Trampoline, callback: Callback, on_error: Any):
+        self.trampoline = trampoline
+        self.reference = weakref.ref(callback, self.collected)
+        self.name = _name_of(callback.callable)
+        self.file: str | None = None
+        self.line = 0
+        #: what the on_error value points to
+        self.kept: list[Any] = []
+        #: thread → what its last result points to
+        self.results: dict[int, tuple] = {}
+        self.result = trampoline.result
+        self.closure = cffi.callback(trampoline.callback_type, self.enter, self.answer(on_error), self.failed)
+        _live[self] = None
+
+    def answer(self, on_error: Any) -> Any:
+        """What C gets when there is no result; converted now, so that nothing can fail then."""
+        if on_error is None or self.result.code == "v":
+            return None
+        return self.trampoline.give(self.result.put(on_error, self.kept))
+
+    # --- C calls ---
+
+    def enter(self, *raw: Any) -> Any:
+        """C calls."""
+        callback = self.reference()
+        if callback is None or self not in _live:
+            raise hooks.closed(self.name, self.file, self.line)
+        trampoline, callable_ = self.trampoline, callback._callable
+        trampoline.callbacks += 1
+        result = callable_(
+            *[
+                parameter.converter.get(value)
+                for parameter, value in zip(trampoline.parameters, raw, strict=True)
+                if parameter.takes
+            ]
+        )
+        kept: list[Any] = []
+        if trampoline.outputs:
+            result = self.spread(result, raw, kept)
+        if self.result.code != "v":
+            try:
+                made = self.result.put(result, kept)
+            except BaseException as error:
+                better = hooks.explain(callable_, -1, error)
+                if better is not error:
+                    raise better from error
+                raise
+            result = trampoline.give(made)
+            if kept or self.result.code == "z":
+                kept.append((result, made))
+        else:
+            result = None
+        if kept:
+            self.results[get_ident()] = tuple(kept)
+        return result
+
+    def spread(self, result: Any, raw: tuple, kept: list[Any]) -> Any:
+        """Write the values of :out and :inout parameters through C's pointers; what is left is the result."""
+        trampoline = self.trampoline
+        alone = self.result.code == "v"
+        wanted = trampoline.outputs + (not alone)
+        if alone and wanted == 1:
+            values = (result,)
+        elif isinstance(result, tuple) and len(result) == wanted:
+            values = result if alone else result[1:]
+        else:
+            text = repr(result)[:100]
+            raise TypeError(f"a callback with :out parameters returns a tuple of {wanted} values, not {text}")
+        given = iter(values)
+        for parameter, pointer in zip(trampoline.parameters, raw, strict=True):
+            if parameter.target is not None:
+                value = next(given)
+                if pointer:
+                    parameter.target.store(pointer, value, kept)
+        return None if alone else result[0]
+
+    def failed(self, kind: type, exception: BaseException, traceback: Any) -> None:
+        """``enter`` raised, and C has the answer."""
+        callback = self.reference()
+        park(exception.with_traceback(traceback), self.name if callback is None else callback._callable)
+
+    # --- the end ---
+
+    def collected(self, reference: Any) -> None:
+        """The Callback was garbage."""
+        self.end(None)
+
+    def end(self, frame: FrameType | None) -> None:
+        """From now on C gets the answer, and its caller a CallbackClosedError that names the place of ``frame``."""
+        try:
+            del _live[self]
+        except KeyError:  # it has ended
+            return
+        if frame is not None:
+            self.file, self.line = frame.f_code.co_filename, frame.f_lineno
+        _ended.append(self)
+        while len(_ended) > QUARANTINE:
+            try:
+                oldest = _ended.popleft()
+            except IndexError:  # another thread was faster
+                return
+            oldest.closure = oldest.reference = None  # cycles, all of them
+
+
+def _name_of(callable_: Callable[..., Any]) -> Any:
+    try:
+        return callable_.__qualname__
+    except Exception:
+        return type(callable_).__name__
+
+
+class Callback(CodePointer):
+    """A C function pointer with a Python callable behind it."""
+
+    __slots__ = ("__weakref__", "_address", "_callable", "_slot", "_trampoline")
+
+    def __init__(self, trampoline: Trampoline, callable: Callable[..., Any], on_error: Any = None, /):
+        if not isinstance(trampoline, Trampoline):
+            raise TypeError("trampoline is a Trampoline")
+        self._trampoline, self._callable = trampoline, callable
+        self._slot = Slot(trampoline, self, on_error)
+        self._address = int(cffi.cast(UINTPTR, self._slot.closure))
+
+    def _code(self) -> int:
+        return self._address
+
+    def close(self) -> None:
+        """End it: C gets the on_error value from now on."""
+        self._slot.end(sys._getframe(1))
+
+    def __enter__(self) -> Callback:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._slot.end(sys._getframe(1))
+
+    def __call__(self, /, *arguments: Any, **keywords: Any) -> Any:
+        """From Python, a callback is the callable that it was made of."""
+        return self._callable(*arguments, **keywords)
+
+    @property
+    def address(self) -> int:
+        """What C jumps to."""
+        return self._address
+
+    @property
+    def callable(self) -> Callable[..., Any]:
+        """The Python callable."""
+        return self._callable
+
+    __wrapped__ = callable
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has ended."""
+        return self._slot not in _live
+
+    @property
+    def signature(self) -> Any:
+        """Its Signature; None once it has ended."""
+        return None if self.closed else self._trampoline.signature
+
+    @property
+    def cdata(self) -> Any:
+        """A cffi function pointer, for plain cffi code."""
+        return hooks.cdata(self)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(object.__getattribute__(self, "_callable"), name)
+
+    def __repr__(self) -> str:
+        if self.closed:
+            return f"<closed callback {self._callable!r} at {self._address:#x}>"
+        return f"<callback {self._callable!r} at {self._address:#x}: {self._trampoline.signature}>"

@@ -1,0 +1,86 @@
+"""What the expansions of the Hy macros call: the frozen half of ``macros.hy``.
+
+A user's compiled ``.hy`` file holds expansions that an older Epsilon made, and is not compiled again when Epsilon is
+upgraded.  So each function here keeps its name, its parameters and their meaning for ever; a new macro that needs more
+gets a new function or a new optional parameter.  C text is what cffi's ``cdef`` takes; ``special`` gives the types that C
+text cannot say, by parameter position (``"result"`` for the result) or by member name, as type expressions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from epsilon import functions, structs
+from epsilon.callbacks import make_callback
+from epsilon.converters import convert_from_foreign, convert_to_foreign
+from epsilon.functions import shared_call
+from epsilon.libraries import define_library, library_for
+from epsilon.memory import alignof, deref, foreign_alloc, foreign_memory, pinned_array, pooled_memory, sizeof
+from epsilon.signatures import get_or_create_trampoline, register_signature
+
+__all__ = [
+    "alignof", "bind", "callback", "converter", "define_library", "deref", "foreign_alloc", "foreign_memory",
+    "function", "get_or_create_trampoline", "make_callback", "pinned_array", "pooled_memory", "register_signature",
+    "shared_call", "sizeof", "struct",
+]  # fmt: skip
+
+Special = Mapping[Any, Any] | None
+
+
+def bind(library: Any, declaration: str, special: Special = None, symbols: Any = None, **options: Any) -> Any:
+    """``defshared``: the function that ``declaration`` declares, bound to a library that is opened here.
+
+    ``symbols`` are the names to be tried in turn where they are not the declared one.  The symbol is looked up at the
+    first call.  Frozen.
+
+    >>> strlen = bind("libc", "unsigned long strlen(const char *s);")
+    >>> strlen("world")
+    5
+    """
+    return library_for(library).bind(declaration, special=special, symbols=symbols, **options)
+
+
+def function(library: Any, declaration: str, special: Special = None, symbols: Any = None) -> Any:
+    """``shared-call``: as ``bind``, but the same function for the same declaration.  Frozen.
+
+    >>> function("libc", "unsigned long strlen(const char *);")("hello")
+    5
+    """
+    names, signature, _ = functions.read_declaration(declaration, None, None, special)
+    return functions.bound((names[0] if symbols is None else tuple(symbols), library), signature)
+
+
+def callback(declaration: str, special: Special = None, on_error: Any = None, abi: Any = "default") -> Callable:
+    """``defcallback``: a decorator that makes a function one that C can call as it is declared.  Frozen.
+
+    >>> @callback("int compare_ints(const int *a, const int *b);", special={0: ("in", "int"), 1: ("in", "int")})
+    ... def compare_ints(a, b):
+    ...     return a - b
+    >>> numbers = foreign_alloc("int", initial=[3, 1, 2])
+    >>> function("libc", "void qsort(void *, size_t, size_t, void *);")(numbers, 3, 4, compare_ints)
+    >>> list(numbers)
+    [1, 2, 3]
+    """
+    _, signature, _ = functions.read_declaration(declaration, None, None, special, abi)
+    return lambda body: make_callback(body, signature, on_error=on_error)
+
+
+def struct(declaration: str, special: Special = None, name: str | None = None) -> Any:
+    """``define-c-struct``: the type of the struct that ``declaration`` defines; ``name`` is its Lisp name.  Frozen.
+
+    >>> struct("struct timespec { long sec; long nsec; };")(sec=5)
+    timespec(sec=5, nsec=0)
+    """
+    return structs.define_c_struct_auto(name, declaration, special)
+
+
+def converter(direction: str, python_type: type, type: Any) -> Callable:
+    """``defconverter``: a decorator that registers a function as a converter; ``direction`` is ``"to-foreign"`` or
+    ``"from-foreign"``.  Frozen.
+
+    >>> @converter("to-foreign", complex, "double")
+    ... def real(value):
+    ...     return value.real
+    """
+    return {"to-foreign": convert_to_foreign, "from-foreign": convert_from_foreign}[direction].register(python_type, type)
