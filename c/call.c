@@ -435,11 +435,13 @@ invoke(Trampoline *t, void *address, Cell *cell, Function *f, PyObject *who, PyO
         }
     }
 
-    int struct_result = 0;
-    if (UNLIKELY(t->jump != 'I' && t->jump != 'S') || UNLIKELY(t->hidden)) {
-        struct_result = is_wide(t->result);
-        if (t->result->size > (Py_ssize_t)sizeof small)
-            wide = alloca((size_t)t->result->size + 16);
+    int wide_result = is_wide(t->result);
+    if (UNLIKELY(wide_result)) {
+        size_t alignment = t->result->alignment > 16 ? (size_t)t->result->alignment : 16;
+        if (t->hidden || t->result->size > (Py_ssize_t)sizeof small) {
+            wide = alloca((size_t)t->result->size + alignment);
+            wide = (void *)(((uintptr_t)wide + alignment - 1) & ~(alignment - 1));
+        }
         if (t->hidden)
             words[0] = (uintptr_t)wide;
     }
@@ -466,7 +468,7 @@ invoke(Trampoline *t, void *address, Cell *cell, Function *f, PyObject *who, PyO
         give_exception(record.exception);
         goto out;
     }
-    value = struct_result ? from_memory(t->result, registers && !t->hidden ? small : wide) : get_word(t->result, small[0]);
+    value = wide_result ? from_memory(t->result, registers && !t->hidden ? small : wide) : get_word(t->result, small[0]);
     if (UNLIKELY(!value))
         explain(who, -1);
     if (UNLIKELY(flags & CHECK) && value)

@@ -37,6 +37,7 @@ from epsilon.functions import shared_call
 from epsilon.libraries import Library, define_library, lib_close, lib_open, library_search_paths
 from epsilon.memory import (
     ForeignMemory,
+    alignof,
     deref,
     deref_int,
     foreign_alloc,
@@ -46,6 +47,7 @@ from epsilon.memory import (
     is_null_pointer,
     pinned_array,
     pooled_memory,
+    sizeof,
     struct_pointer,
 )
 from epsilon.signatures import Signature, get_or_create_trampoline, register_signature, registry
@@ -58,6 +60,7 @@ __version__ = "0.1.0"
 _hy_macros = _MacroTable()
 
 __all__ = [
+    "alignof",
     "Callback",
     "callback",
     "CallbackClosedError",
@@ -104,6 +107,7 @@ __all__ = [
     "set_errno",
     "shared_call",
     "Signature",
+    "sizeof",
     "struct_layout_size",
     "struct_pointer",
     "StructType",

@@ -24,7 +24,8 @@ Callback = _backend.Callback
 def make_callback(function: Callable[..., Any], result: Any, parameters: Any = None, *, on_error: Any = None) -> Any:
     """A C function pointer that calls ``function``.
 
-    ``result`` and ``parameters`` are types as everywhere; a registered name in place of ``result`` serves for both.
+    ``result`` and ``parameters`` are types as everywhere; a registered name or a ``Signature`` in place of ``result`` serves
+    for both.
     ``on_error`` is what C gets when there is no result because ``function`` raised or the callback is closed (zero by
     default).  The object keeps the pointer alive: hold it for as long as C may call, or use ``with``.  ``.address`` is what
     C jumps to, ``.close()`` ends it.
@@ -59,7 +60,9 @@ def callback(result: Any, parameters: Any = None, *, on_error: Any = None) -> Ca
 
 
 def _read(result: Any, parameters: Any) -> Signature:
-    if parameters is None:
+    if isinstance(result, Signature):
+        signature = result
+    elif parameters is None:
         signature = registry.get(result)
         if signature is None:
             raise ForeignTypeError(

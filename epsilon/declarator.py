@@ -103,6 +103,20 @@ def parse_prototype(text: str) -> Prototype:
     return Prototype(name, ctype, names)
 
 
+def parse_head(text: str) -> tuple[str, str | None]:
+    """``"struct"`` or ``"union"``, and the tag, of the definition in ``text``.
+
+    >>> parse_head("struct pair { char c; double d; };")
+    ('struct', 'pair')
+    """
+    reader = Reader(text)
+    reader.accept("typedef")
+    kind = reader.take()
+    if kind not in ("struct", "union"):
+        raise reader.error("'struct NAME { … };' or 'union NAME { … };' is wanted here", kind)
+    return kind, reader.take() if reader.at_name() else None
+
+
 def parse_body(text: str, define: Callable[[Body], CType]) -> Body:
     """The struct or union that ``text`` defines; ``define`` makes the types of definitions nested inside it."""
     reader = Reader(text, define)
@@ -285,7 +299,7 @@ class Reader:
         try:
             return TYPEDEFS[name]
         except KeyError:
-            known = [*TYPEDEFS, *_BASIC, *WORDS]
+            known = dict.fromkeys([*TYPEDEFS, *_BASIC, *WORDS])
             raise ForeignTypeError(
                 f"unknown type {name!r} in the C declaration {self.text!r}{nearest(name, known)}"
             ) from None

@@ -175,9 +175,11 @@ def _word(word: Keyword, model: Any) -> Type:
     try:
         return Type(ctype(word.name), word.name)
     except ForeignTypeError:
-        near = nearest(word.name, WORDS)
-        hint = "" if near else "; a variable that holds a type is written without the colon"
-        raise FormError(f"unknown type {word}{near}{hint}", model) from None
+        if word.name in _COMPOUND:
+            raise FormError(f"{word} alone is no type; it is written {_COMPOUND[word.name].spelling}", model) from None
+        near = nearest(str(word), [f":{known}" for known in WORDS])
+        hint = near or "; a variable that holds a type is written without the colon"
+        raise FormError(f"unknown type {word}{hint}", model) from None
 
 
 def _text(text: str, model: Any) -> Type:
@@ -212,7 +214,7 @@ def _compound(bare: Sequence, model: Any) -> Type:
     head = bare[0].name if isinstance(bare[0], Keyword) else str(bare[0])
     shape = _COMPOUND.get(head)
     if shape is None:
-        raise FormError(f"unknown compound type {shown(bare[0])}{nearest(head, _COMPOUND)}", bare[0])
+        raise FormError(f"unknown compound type {shown(bare[0])}{nearest(f":{head}", [f":{known}" for known in _COMPOUND])}", bare[0])
     arguments, options = _split(bare, shape)
     if len(arguments) < shape.fewest:
         raise FormError(f"{shown(bare)} is no type; it is written {shape.spelling}", model)

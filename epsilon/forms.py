@@ -84,13 +84,21 @@ def _symbols(model: Any) -> list[String]:
     return names
 
 
+def form(what: str) -> Parser:
+    """Any form; ``what`` says what is wanted."""
+    return some(lambda model: True).named(what)
+
+
+def value(what: str) -> Parser:
+    """Any form but a keyword, which would be an option or a type."""
+    return some(lambda model: not isinstance(model, Keyword)).named(what)
+
+
 #: the Lisp name that a form defines or binds
 NAME = some(lambda model: isinstance(model, Symbol) and not is_ellipsis(model)).named("a name (a symbol)")
 #: a C symbol, or several that are tried in turn
 SYMBOLS = some(lambda model: isinstance(model, String) or is_list(model)).named("the C symbol's name (a string)") >> _symbols
-#: a form where a keyword would be an option, or a type
-VALUE = some(lambda model: not isinstance(model, Keyword)).named("a value")
-LIBRARY = VALUE.named("a library (its name, or a form that gives it)")
+LIBRARY = value("a library (its name, or a form that gives it)")
 
 
 def word(model: Any) -> Any:
@@ -134,11 +142,11 @@ def _element(fields: tuple[Any, list]) -> tuple[Any, Any, Any]:
     return pointer, index, kind
 
 
-TYPE = FORM.named("a type") >> read_value_type
-RESULT = FORM.named("the result's type") >> read_result
-CHECKED_RESULT = FORM.named("the result's type") >> _checked_result
+TYPE = form("a type") >> read_value_type
+RESULT = form("the result's type") >> read_result
+CHECKED_RESULT = form("the result's type") >> _checked_result
 #: a pointer, and in either order the index and the type of the element, of which one or both may be missing
-ELEMENT = (VALUE.named("a pointer") + many(FORM)) >> _element
+ELEMENT = (value("a pointer") + many(FORM)) >> _element
 #: a list of types, and nothing that could be another list
 TYPES = some(looks_like_types).named("a list of parameter types") >> read_types
 #: an instance's type: what define-c-struct made
@@ -161,16 +169,16 @@ def _spells_type(model: Any) -> bool:
     return isinstance(unquoted(model), Keyword) or (is_list(model) and looks_like_type(model))
 
 
-FUNCTION = some(_is_pair) >> (lambda model: Named(_symbols(unquoted(model)[0]), unquoted(model)[1]))
-TARGET = VALUE.named('a function, ("symbol" LIBRARY)')
+FUNCTION = some(_is_pair).named('("symbol" LIBRARY)') >> (lambda model: Named(_symbols(unquoted(model)[0]), unquoted(model)[1]))
+TARGET = value('("symbol" LIBRARY)')
 #: a result's type and a list of parameter types, both known here
 TYPED = (some(looks_like_type).named("the result's type") >> read_result) + TYPES
 #: what stands for a signature at run time, as forms: types, or one registered name
 SIGNATURE = (
     (TYPED >> (lambda typed: [typed[0].form, type_list(typed[1])]))
-    | ((some(_spells_type) >> read_result) + VALUE.named("a list of types") >> (lambda found: [found[0].form, found[1]]))
-    | (VALUE.named("a type or a registered name") >> (lambda model: [word(model)]))
-)
+    | ((some(_spells_type) >> read_result) + value("a list of parameter types") >> (lambda pair: [pair[0].form, pair[1]]))
+    | (value("a registered name") >> (lambda model: [word(model)]))
+).named("the result's type, or a registered name,")
 
 
 def type_list(types: tuple[list[Type], bool]) -> List:
@@ -327,8 +335,12 @@ def options(*names: str) -> Parser:
 def _unknown_option(name: Keyword, names: Sequence[str]) -> str:
     if name.name in WORDS:
         return f"{name} is a type, and stands where an option may; a parameter is (NAME TYPE)"
-    listed = ", ".join(f":{known}" for known in names)
-    return f"unknown option {name}{nearest(name.name, names)}; the options are {listed}"
+    listed = [f":{known}" for known in names]
+    return f"unknown option {name}{_near(str(name), listed)} The options are {', '.join(listed)}"
+
+
+def _near(word: str, known: Sequence[str]) -> str:
+    return nearest(word, known) or "."
 
 
 def _one_of(what: str, words: Sequence[str]) -> Any:
@@ -340,7 +352,7 @@ def _one_of(what: str, words: Sequence[str]) -> Any:
         if text is not None and text.replace("_", "-") in words:
             return text.replace("_", "-")
         if text is not None and not isinstance(bare, Symbol):
-            raise FormError(f"unknown {what} {shown(bare)}{nearest(text, words)}; there are {', '.join(words)}", model)
+            raise FormError(f"unknown {what} {shown(bare)}{_near(text, words)} There are {', '.join(words)}", model)
         return model
 
     return read_word
@@ -402,9 +414,9 @@ def _direction(model: Any) -> str:
     return text
 
 
-DIRECTION = FORM.named("to-foreign or from-foreign") >> _direction
+DIRECTION = form("to-foreign or from-foreign") >> _direction
 #: the name and the class of the value that a converter takes
-CONVERTED = bindings("[VALUE CLASS]", NAME, VALUE.named("a Python class"))
+CONVERTED = bindings("[VALUE CLASS]", NAME, value("a Python class"))
 
 
 def _platforms(models: list) -> dict[str, list]:

@@ -145,11 +145,16 @@ def bind(
     parameters: Any = None,
     *,
     special: Mapping[Any, Any] | None = None,
+    symbols: Sequence[str] | None = None,
     **options: Any,
 ) -> Any:
     """Bind a function of ``library``: see ``Library.bind``.  ``special`` gives parameters of a prototype, by position, a
-    type that C text cannot say (``{0: ("in", "int")}``; ``"result"`` is the key of the result)."""
-    symbols, signature, names = read_declaration(declaration, result, parameters, special)
+    type that C text cannot say (``{0: ("in", "int")}``; ``"result"`` is the key of the result); ``symbols`` are the names
+    to be tried in turn in place of the prototype's own."""
+    declared, signature, names = read_declaration(
+        declaration, result, parameters, special, options.get("abi", "default")
+    )
+    symbols = declared if symbols is None else tuple(symbols)
     settings = read_options(symbols[0], signature, options)
     if settings.pop("optional") and library.find(symbols) is None:
         return None
@@ -165,7 +170,7 @@ def read_declaration(
         if result is not None or parameters is not None:
             raise ForeignTypeError(f"the prototype {word!r} says the types already; pass it alone")
         prototype = parse_prototype(word)
-        return (prototype.name,), _specialised(prototype.type, special), prototype.parameters
+        return (prototype.name,), _specialised(prototype.type, special, abi), prototype.parameters
     if word is not None:
         symbols: tuple = (word,)
     else:
@@ -191,16 +196,16 @@ def parse_prototype(text: str) -> Any:
     return parse_prototype(text)
 
 
-def _specialised(type_: FunctionType, special: Mapping[Any, Any] | None) -> Signature:
+def _specialised(type_: FunctionType, special: Mapping[Any, Any] | None, abi: str) -> Signature:
     if not special:
-        return signature_of(type_.result, type_.parameters, type_.variadic, type_.abi)
+        return signature_of(type_.result, type_.parameters, type_.variadic, abi)
     parameters, result = list(type_.parameters), type_.result
     for key, expression in special.items():
         if key == "result":
             result = ctype(expression)
         else:
             parameters[key] = ctype(expression)
-    return signature_of(result, tuple(parameters), type_.variadic, type_.abi)
+    return signature_of(result, tuple(parameters), type_.variadic, abi)
 
 
 def _registered(symbols: tuple[str, ...]) -> Signature:

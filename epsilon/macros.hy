@@ -9,14 +9,13 @@ the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that 
   epsilon.form-types [c-name]
   epsilon.forms [CALL C-DEFINITION CHECKED-RESULT CONVERTED DIRECTION ELEMENT FUNCTION FUNCTION-OPTIONS LIBRARY NAME
                  Named PARAMETER-LIST PARAMETERS PLATFORMS RESULT SIGNATURE STRUCT STRUCT-DEFINITION SYMBOLS TARGET
-                 TYPE TYPED TYPES VALUE
-                 bindings declaration default-check inputs keywords member nameless options prototype read type-list
-                 word])
+                 TYPE TYPED bindings declaration default-check form inputs keywords member nameless options prototype
+                 read value word])
 
 
 ;;; Functions
 
-(defmacro defshared [_hy_compiler #* form]
+(defmacro defshared [_hy_compiler #* fields]
   "(defshared NAME \"symbol\" LIBRARY RESULT (PARAMETER TYPE) … :OPTION VALUE …)
 
   Define ``NAME`` as the C function ``symbol`` of a library, which is given by its name or by a form. A list of symbols is
@@ -27,12 +26,12 @@ the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that 
       (my-strlen \"world\")         ; => 5
       (my-strlen :s \"by name\")    ; => 7"
   (setv [name symbols library result parameters given]
-        (read _hy_compiler "defshared" form
+        (read _hy_compiler "defshared" fields
               [NAME SYMBOLS LIBRARY RESULT PARAMETERS (options #* FUNCTION-OPTIONS)]))
   (setv [text beside] (declaration symbols result parameters))
   `(setv ~name (.bind (hy.I "epsilon._runtime") ~library ~text ~@(keywords #** beside #** given))))
 
-(defmacro defshared-with-errno [_hy_compiler #* form]
+(defmacro defshared-with-errno [_hy_compiler #* fields]
   "(defshared-with-errno NAME \"symbol\" LIBRARY RESULT (PARAMETER TYPE) … :OPTION VALUE …)
 
   As ``defshared``, for a function that sets ``errno``: a negative result, or ``NULL`` where the result is a pointer,
@@ -42,13 +41,13 @@ the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that 
       (c-rmdir \"/no/such/folder\")
       ; ForeignOSError: rmdir(path='/no/such/folder') gave -1: [errno 2] No such file or directory"
   (setv [name symbols library result parameters given]
-        (read _hy_compiler "defshared-with-errno" form
+        (read _hy_compiler "defshared-with-errno" fields
               [NAME SYMBOLS LIBRARY CHECKED-RESULT PARAMETERS (options #* FUNCTION-OPTIONS)]))
   (setv [text beside] (declaration symbols result parameters)
         given {"errno" True  "check" (default-check result)  #** given})
   `(setv ~name (.bind (hy.I "epsilon._runtime") ~library ~text ~@(keywords #** beside #** given))))
 
-(defmacro shared-call [_hy_compiler #* form]
+(defmacro shared-call [_hy_compiler #* fields]
   "(shared-call (\"symbol\" LIBRARY) RESULT (TYPE …) ARGUMENT …)
 
   Call a C function, which is bound once. A registered name may stand in place of the types. ::
@@ -56,7 +55,7 @@ the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that 
       (shared-call '(\"strlen\" \"libc\") :unsigned-long '(:string) \"hello\")    ; => 5
       (shared-call '(\"strlen\" \"libc\") 'strlen \"hello\")                      ; after (register-signature 'strlen …)"
   (setv [function signature arguments]
-        (read _hy_compiler "shared-call" form
+        (read _hy_compiler "shared-call" fields
               [(| (+ FUNCTION (>> TYPED list)) (+ TARGET SIGNATURE)) (many FORM)]))
   (when (isinstance function Named)
     (setv [result types] signature
@@ -65,7 +64,7 @@ the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that 
       `((.function (hy.I "epsilon._runtime") ~function.library ~text ~@(keywords #** beside)) ~@arguments)))
   `(.shared-call (hy.I "epsilon._runtime") ~function ~@signature ~@arguments))
 
-(defmacro define-library [_hy_compiler #* form]
+(defmacro define-library [_hy_compiler #* fields]
   "(define-library NAME (:linux \"file\" …) (:darwin \"file\" …) (:windows \"file\" …))
 
   Say what a library is called on each platform; its names are tried in turn. ::
@@ -73,37 +72,37 @@ the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that 
       (define-library ssl (:linux \"libssl.so.3\" \"libssl.so.1.1\") (:darwin \"libssl.dylib\") (:windows \"libssl-3-x64\"))
       (defshared tls-client-method \"TLS_client_method\" \"ssl\" :pointer)"
   (setv [name platforms]
-        (read _hy_compiler "define-library" form
-              [(| NAME VALUE) PLATFORMS]))
+        (read _hy_compiler "define-library" fields
+              [(value "a name") PLATFORMS]))
   `(.define-library (hy.I "epsilon._runtime") ~(word `'~name) ~@(keywords #** platforms)))
 
 
 ;;; Signatures
 
-(defmacro register-signature [_hy_compiler #* form]
+(defmacro register-signature [_hy_compiler #* fields]
   "(register-signature 'NAME RESULT (TYPE …) :OPTION VALUE …)
 
   Give a signature a name that serves wherever types do. The options are ``:replace`` and ``:abi``. ::
 
       (register-signature 'strlen :unsigned-long '(:string))"
   (setv [name signature given]
-        (read _hy_compiler "register-signature" form
-              [(>> (.named FORM "a name") word) SIGNATURE (options "replace" "abi")]))
+        (read _hy_compiler "register-signature" fields
+              [(>> (form "a name") word) SIGNATURE (options "replace" "abi")]))
   `(.register-signature (hy.I "epsilon._runtime") ~name ~@signature ~@(keywords #** given)))
 
-(defmacro get-or-create-trampoline [_hy_compiler #* form]
+(defmacro get-or-create-trampoline [_hy_compiler #* fields]
   "(get-or-create-trampoline RESULT (TYPE …))
 
   The one trampoline of a signature, a callable ``(trampoline address #* arguments)``. ::
 
       ((get-or-create-trampoline :unsigned-long '(:string)) (.address (lib-open \"libc\") \"strlen\") \"hello\")    ; => 5"
-  (setv [signature] (read _hy_compiler "get-or-create-trampoline" form [SIGNATURE]))
+  (setv [signature] (read _hy_compiler "get-or-create-trampoline" fields [SIGNATURE]))
   `(.get-or-create-trampoline (hy.I "epsilon._runtime") ~@signature))
 
 
 ;;; Callbacks
 
-(defmacro defcallback [_hy_compiler #* form]
+(defmacro defcallback [_hy_compiler #* fields]
   "(defcallback NAME RESULT ((PARAMETER TYPE) …) :OPTION VALUE … BODY …)
 
   Define ``NAME`` as a function that C can call, and Lisp too. The options are ``:on-error``, what C gets when the body
@@ -113,14 +112,14 @@ the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that 
         (- a b))
       (qsort array 8 4 compare-ints)"
   (setv [name result parameters given body]
-        (read _hy_compiler "defcallback" form
+        (read _hy_compiler "defcallback" fields
               [NAME RESULT PARAMETER-LIST (options "on-error" "abi") (many FORM)]))
   (setv [text special] (prototype (c-name name) result parameters))
   `(defn [(.callback (hy.I "epsilon._runtime") ~text ~@(keywords :special special #** given))]
      ~name [~@(inputs parameters)]
      ~@body))
 
-(defmacro make-callback [_hy_compiler #* form]
+(defmacro make-callback [_hy_compiler #* fields]
   "(make-callback FUNCTION RESULT (TYPE …) :on-error VALUE)
 
   An object that C can call: a pointer to a C function that calls ``FUNCTION``, for as long as the object lives. A
@@ -128,11 +127,11 @@ the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that 
 
       (make-callback (fn [x] (* x 2)) :int '(:int))"
   (setv [function signature given]
-        (read _hy_compiler "make-callback" form
-              [(.named FORM "a function") SIGNATURE (options "on-error")]))
+        (read _hy_compiler "make-callback" fields
+              [(form "a function") SIGNATURE (options "on-error")]))
   `(.make-callback (hy.I "epsilon._runtime") ~function ~@signature ~@(keywords #** given)))
 
-(defmacro with-callback [_hy_compiler #* form]
+(defmacro with-callback [_hy_compiler #* fields]
   "(with-callback (NAME FUNCTION RESULT (TYPE …) :on-error VALUE) BODY …)
 
   Make a callback for the length of the body. A list of such bindings makes several. ::
@@ -140,9 +139,9 @@ the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that 
       (with-callback (cmp (fn [a b] (- (deref-int a) (deref-int b))) :int '(:pointer :pointer))
         (qsort array 8 4 cmp))"
   (setv [bound body]
-        (read _hy_compiler "with-callback" form
+        (read _hy_compiler "with-callback" fields
               [(bindings "(NAME FUNCTION RESULT (TYPE …))"
-                         NAME (.named FORM "a function") SIGNATURE (options "on-error"))
+                         NAME (form "a function") SIGNATURE (options "on-error"))
                (many FORM)]))
   `(with [~@(sum (lfor [name function signature given] bound
                    [name `(.make-callback (hy.I "epsilon._runtime") ~function ~@signature ~@(keywords #** given))])
@@ -152,27 +151,27 @@ the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that 
 
 ;;; Structs
 
-(defmacro define-c-struct [_hy_compiler #* form]
+(defmacro define-c-struct [_hy_compiler #* fields]
   "(define-c-struct NAME (MEMBER TYPE) …)
 
   Define a struct with C's layout; ``NAME`` is its type and makes its instances. ::
 
       (define-c-struct timespec (sec :long) (nsec :long))
       (timespec :sec 5)    ; => timespec(sec=5, nsec=0)"
-  (setv [[name text special]] (read _hy_compiler "define-c-struct" form [STRUCT-DEFINITION]))
+  (setv [[name text special]] (read _hy_compiler "define-c-struct" fields [STRUCT-DEFINITION]))
   `(setv ~name (.struct (hy.I "epsilon._runtime") ~text ~@(keywords :special special))))
 
-(defmacro define-c-struct-auto [_hy_compiler #* form]
+(defmacro define-c-struct-auto [_hy_compiler #* fields]
   "(define-c-struct-auto NAME \"struct tag { … };\")
 
   Define a struct from its declaration in C; the layout is computed. ::
 
       (define-c-struct-auto pair \"struct pair { char c; double d; };\")
       pair.size    ; => 16"
-  (setv [name text] (read _hy_compiler "define-c-struct-auto" form [NAME C-DEFINITION]))
+  (setv [name text] (read _hy_compiler "define-c-struct-auto" fields [NAME C-DEFINITION]))
   `(setv ~name (.struct (hy.I "epsilon._runtime") ~text :name ~(c-name name))))
 
-(defmacro with-c-struct [_hy_compiler #* form]
+(defmacro with-c-struct [_hy_compiler #* fields]
   "(with-c-struct (NAME STRUCT :MEMBER VALUE …) BODY …)
 
   Make a struct for the length of the body; ``NAME`` is the instance. A list of such bindings makes several. ::
@@ -181,35 +180,35 @@ the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that 
         (setv (struct-ref ts 'sec) 5)
         (dict ts))    ; => {\"sec\" 5  \"nsec\" 0}"
   (setv [bound body]
-        (read _hy_compiler "with-c-struct" form
+        (read _hy_compiler "with-c-struct" fields
               [(bindings "(NAME STRUCT)" NAME STRUCT (many FORM)) (many FORM)]))
   `(with [~@(sum (lfor [name struct values] bound  [name `(~struct ~@values)]) [])]
      ~@body))
 
-(defmacro struct-ref [_hy_compiler #* form]
+(defmacro struct-ref [_hy_compiler #* fields]
   "(struct-ref STRUCT 'MEMBER)
 
   The value of a member, which can be assigned. A symbol, quoted or not, is the member's name; any other form gives it. ::
 
       (setv (struct-ref ts 'sec) 123456789)"
   (setv [struct name]
-        (read _hy_compiler "struct-ref" form [(.named VALUE "a struct") (>> (.named FORM "a member's name") member)]))
+        (read _hy_compiler "struct-ref" fields [(value "a struct") (>> (form "a member's name") member)]))
   `(get ~struct ~name))
 
 
 ;;; Memory
 
-(defmacro foreign-alloc [_hy_compiler #* form]
+(defmacro foreign-alloc [_hy_compiler #* fields]
   "(foreign-alloc TYPE :count N :initial VALUES)
 
   Allocate ``N`` values of a type, or one; ``foreign-free`` ends it. ::
 
       (foreign-alloc :int :count 3 :initial [7 8])"
   (setv [type count given]
-        (read _hy_compiler "foreign-alloc" form [TYPE (maybe VALUE) (options "count" "initial")]))
+        (read _hy_compiler "foreign-alloc" fields [TYPE (maybe (value "a count")) (options "count" "initial")]))
   `(.foreign-alloc (hy.I "epsilon._runtime") ~type.form ~@(if (is count None) [] [count]) ~@(keywords #** given)))
 
-(defmacro with-foreign-memory [_hy_compiler #* form]
+(defmacro with-foreign-memory [_hy_compiler #* fields]
   "(with-foreign-memory ((NAME TYPE :count N :initial VALUES) …) BODY …)
 
   Allocate memory for the length of the body; several blocks are freed in reverse order. ::
@@ -217,15 +216,15 @@ the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that 
       (with-foreign-memory ((p :int :count 10 :initial (range 10)))
         (sum p))    ; => 45"
   (setv [bound body]
-        (read _hy_compiler "with-foreign-memory" form
-              [(bindings "(NAME TYPE :count N)" NAME TYPE (maybe VALUE) (options "count" "initial")) (many FORM)]))
+        (read _hy_compiler "with-foreign-memory" fields
+              [(bindings "(NAME TYPE :count N)" NAME TYPE (maybe (value "a count")) (options "count" "initial")) (many FORM)]))
   `(with [~@(sum (lfor [name type count given] bound
                    [name `(.foreign-memory (hy.I "epsilon._runtime")
                             ~type.form ~@(if (is count None) [] [count]) ~@(keywords #** given))])
                  [])]
      ~@body))
 
-(defmacro with-pooled-memory [_hy_compiler #* form]
+(defmacro with-pooled-memory [_hy_compiler #* fields]
   "(with-pooled-memory ((NAME TYPE :count N) …) BODY …)
 
   As ``with-foreign-memory``, of blocks that are used again, and hold what was last in them. ::
@@ -233,15 +232,15 @@ the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that 
       (with-pooled-memory ((p :int :count 100))
         (setv (get p 0) 7))"
   (setv [bound body]
-        (read _hy_compiler "with-pooled-memory" form
-              [(bindings "(NAME TYPE :count N)" NAME TYPE (maybe VALUE) (options "count")) (many FORM)]))
+        (read _hy_compiler "with-pooled-memory" fields
+              [(bindings "(NAME TYPE :count N)" NAME TYPE (maybe (value "a count")) (options "count")) (many FORM)]))
   `(with [~@(sum (lfor [name type count given] bound
                    [name `(.pooled-memory (hy.I "epsilon._runtime")
                             ~type.form ~@(if (is count None) [] [count]) ~@(keywords #** given))])
                  [])]
      ~@body))
 
-(defmacro with-pinned-array [_hy_compiler #* form]
+(defmacro with-pinned-array [_hy_compiler #* fields]
   "(with-pinned-array (NAME ARRAY) BODY …)
 
   A pointer to the memory of a ``bytearray``, ``array``, NumPy array …, without a copy, for the length of the body. A list
@@ -251,18 +250,18 @@ the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that 
       (with-pinned-array (p data)
         (shared-call '(\"memset\" \"libc\") :pointer '(:pointer :int :size) p 7 1000))"
   (setv [bound body]
-        (read _hy_compiler "with-pinned-array" form
-              [(bindings "(NAME ARRAY)" NAME (.named VALUE "an array")) (many FORM)]))
+        (read _hy_compiler "with-pinned-array" fields
+              [(bindings "(NAME ARRAY)" NAME (value "an array")) (many FORM)]))
   `(with [~@(sum (lfor [name array] bound  [name `(.pinned-array (hy.I "epsilon._runtime") ~array)]) [])]
      ~@body))
 
-(defmacro with-foreign-batch [_hy_compiler #* form]
+(defmacro with-foreign-batch [_hy_compiler #* fields]
   "(with-foreign-batch CALL …)
 
   Make the calls in order; a list of all their results. ::
 
       (with-foreign-batch (my-strlen \"a\") (my-strlen \"bc\"))    ; => [1 2]"
-  (setv [calls] (read _hy_compiler "with-foreign-batch" form [(many CALL)])
+  (setv [calls] (read _hy_compiler "with-foreign-batch" fields [(many CALL)])
         results (hy.gensym "results"))
   ;; Not a list display: Hy would move the statements that one call needs before the calls that come before it.
   `(do
@@ -270,43 +269,43 @@ the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that 
      ~@(lfor call calls `(.append ~results ~call))
      ~results))
 
-(defmacro deref [_hy_compiler #* form]
+(defmacro deref [_hy_compiler #* fields]
   "(deref POINTER INDEX TYPE)
 
   The value behind a pointer, or ``INDEX`` elements further; the pointer says its type, or ``TYPE`` does. ::
 
       (deref p)  (deref p 3)  (deref p :int)  (deref p 3 :int)"
-  (setv [[pointer index type]] (read _hy_compiler "deref" form [ELEMENT]))
+  (setv [[pointer index type]] (read _hy_compiler "deref" fields [ELEMENT]))
   `(.deref (hy.I "epsilon._runtime") ~pointer ~@(if (is index None) [] [index]) ~@(keywords :type type)))
 
-(defmacro sizeof [_hy_compiler #* form]
+(defmacro sizeof [_hy_compiler #* fields]
   "(sizeof TYPE)
 
   The bytes that a value of a type takes. ::
 
       (sizeof :int)    ; => 4"
-  (setv [type] (read _hy_compiler "sizeof" form [TYPE]))
+  (setv [type] (read _hy_compiler "sizeof" fields [TYPE]))
   `(.sizeof (hy.I "epsilon._runtime") ~type.form))
 
-(defmacro alignof [_hy_compiler #* form]
+(defmacro alignof [_hy_compiler #* fields]
   "(alignof TYPE)
 
   The alignment of a type, in bytes. ::
 
       (alignof :double)    ; => 8"
-  (setv [type] (read _hy_compiler "alignof" form [TYPE]))
+  (setv [type] (read _hy_compiler "alignof" fields [TYPE]))
   `(.alignof (hy.I "epsilon._runtime") ~type.form))
 
 
 ;;; Conversions
 
-(defmacro defconverter [_hy_compiler #* form]
+(defmacro defconverter [_hy_compiler #* fields]
   "(defconverter to-foreign [VALUE CLASS] TYPE BODY …)
 
   Say how values of a Python class become a C type, or with ``from-foreign`` what the type's values become. ::
 
       (defconverter to-foreign [value pathlib.Path] :string (str value))"
   (setv [direction [[value class]] type body]
-        (read _hy_compiler "defconverter" form [DIRECTION CONVERTED TYPE (many FORM)]))
+        (read _hy_compiler "defconverter" fields [DIRECTION CONVERTED TYPE (many FORM)]))
   `(defn [(.converter (hy.I "epsilon._runtime") ~direction ~class ~type.form)] ~(hy.gensym direction) [~value]
      ~@body))

@@ -283,15 +283,19 @@ def pinned_array(array: Any) -> PinnedArray:
 # --- reading through pointers ---------------------------------------------------------------------------------------
 
 
-def deref(pointer: Any, index: int = 0) -> Any:
-    """The value ``index`` elements after where ``pointer`` points, as its type says.
+def deref(pointer: Any, index: int = 0, type: Any = None) -> Any:
+    """The value ``index`` elements after where ``pointer`` points, as its type says, or as ``type`` does.
 
     Memory of Epsilon's is bounds-checked; a pointer that C gave is trusted, unless it is ``NULL``.  Raises
-    ``ForeignTypeError`` for a ``void *``, which has no element type (cast it first), and ``ForeignMemoryError`` for NULL.
+    ``ForeignTypeError`` for a ``void *`` without ``type``, for it has no element type, and ``ForeignMemoryError`` for NULL.
 
     >>> deref(foreign_alloc("double", initial=[1.5, 2.5]), 1)
     2.5
+    >>> deref(foreign_alloc("uint32", initial=[1, 258]), 5, "uint8")     # the second byte of 258, least significant first
+    1
     """
+    if type is not None:
+        return _deref_as(_element(type, "deref"), pointer, index)
     if isinstance(pointer, ForeignMemory):
         return pointer[index]
     if isinstance(pointer, Struct) and index == 0:
@@ -310,13 +314,20 @@ def deref_int(pointer: Any, index: int = 0) -> int:
     >>> deref_int(foreign_alloc("int", initial=[41, 42]), 1)
     42
     """
-    integer = WORDS["int"]
-    offset = index * integer.size
+    return _deref_as(WORDS["int"], pointer, index)
+
+
+def _deref_as(element: CType, pointer: Any, index: Any) -> Any:
+    if not hasattr(index, "__index__"):
+        raise ForeignTypeError(f"an index is an int, not {shorten(index)}")
+    offset = index.__index__() * element.size
     if isinstance(pointer, _backend.Guarded):
-        if offset < 0 or offset + integer.size > pointer.size >= 0:
-            raise ForeignIndexError(f"deref_int: int {index} of {pointer!r}, which has {pointer.size} bytes")
-        return integer.converter.read(pointer.address + offset)
-    return integer.converter.read(_raw_address(pointer, "deref_int") + offset)
+        if offset < 0 or offset + element.size > pointer.size >= 0:
+            raise ForeignIndexError(
+                f"{element.spelling} {index} of {shorten(pointer)}, which has {pointer.size} bytes"
+            )
+        return read(element, pointer.address + offset, pointer)
+    return read(element, _raw_address(pointer, "deref") + offset, pointer)
 
 
 def _raw_address(pointer: Any, what: str) -> int:
@@ -412,3 +423,26 @@ def copy_sequence(array: Array, values: Any) -> ForeignMemory:
 
 
 type_hooks["copy_sequence"] = copy_sequence
+
+
+# --- sizes ----------------------------------------------------------------------------------------------------------
+
+
+def sizeof(type: Any) -> int:
+    """The bytes that a value of ``type`` takes.
+
+    Raises ``ForeignTypeError`` for a type without a size: ``void``, a struct that is not defined, an array without length.
+
+    >>> sizeof("int"), sizeof(("array", "double", 3))
+    (4, 24)
+    """
+    return _element(type, "sizeof").size
+
+
+def alignof(type: Any) -> int:
+    """The alignment of ``type``, in bytes: the address of a value of that type is a multiple of it.
+
+    >>> alignof("double")
+    8
+    """
+    return _element(type, "alignof").alignment

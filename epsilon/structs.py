@@ -14,12 +14,12 @@ import _cffi_backend as cffi
 from epsilon import _backend
 from epsilon.errors import ForeignIndexError, ForeignTypeError, ForeignValueError, nearest, shorten
 from epsilon.expressions import ctype, word_of
-from epsilon.typesystem import Array, CType, Integer, StructCType, new_tagged
+from epsilon.typesystem import TAGS, Array, CType, Integer, StructCType, new_tagged
 
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
     from epsilon.declarator import Body
@@ -318,35 +318,64 @@ def define_c_struct(tag: Any, fields: Sequence[Any]) -> StructType:
         raise ForeignTypeError(f"the name of a struct is a C name, not {shorten(tag)}")
     if not isinstance(fields, Sequence) or isinstance(fields, (str, bytes)):
         raise ForeignTypeError(f"struct {name}: the members are a list of (name, type), not {shorten(fields)}")
-    members = []
-    for entry in fields:
-        if (
-            isinstance(entry, (str, bytes))
-            or not isinstance(entry, Sequence)
-            or len(entry) != 2
-            or word_of(entry[0]) is None
-        ):
-            raise ForeignTypeError(f"struct {name}: a member is (name, type), not {shorten(entry)}")
-        members.append((word_of(entry[0]).lstrip("':").replace("-", "_"), ctype(entry[1]), None))
-    return build("struct", name, members)
+
+    def define() -> StructType:
+        members = []
+        for entry in fields:
+            if (
+                isinstance(entry, (str, bytes))
+                or not isinstance(entry, Sequence)
+                or len(entry) != 2
+                or word_of(entry[0]) is None
+            ):
+                raise ForeignTypeError(f"struct {name}: a member is (name, type), not {shorten(entry)}")
+            members.append((word_of(entry[0]).lstrip("':").replace("-", "_"), ctype(entry[1]), None))
+        return build("struct", name, members)
+
+    return _anew("struct", name, define)
 
 
-def define_c_struct_auto(tag: Any, declaration: str) -> StructType:
+def define_c_struct_auto(tag: Any, declaration: str, special: Mapping[str, Any] | None = None) -> StructType:
     """Define a struct or union from its C declaration; the layout is computed.
 
-    ``tag`` names the class; the C tag is the declaration's own.
+    ``tag`` names the class; the C tag is the declaration's own.  ``special`` gives members, by name, a type that C text
+    cannot say.
 
     >>> pair = define_c_struct_auto("pair", "struct pair { char c; double d[2]; };")
     >>> pair.size, pair.offset("d")
     (24, 8)
     """
-    from epsilon.declarator import parse_body
+    from epsilon.declarator import parse_body, parse_head
 
     name = (word_of(tag) or "").lstrip("':").replace("-", "_")
-    body = parse_body(str(declaration), build_body)
-    found = build_body(body._replace(tag=body.tag or name)).python_class
+
+    def define() -> StructType:
+        body = parse_body(str(declaration), build_body)
+        if special:
+            members = [
+                member._replace(ctype=ctype(special[member.name])) if member.name in special else member
+                for member in body.members
+            ]
+            body = body._replace(members=members)
+        return build_body(body._replace(tag=body.tag or name)).python_class
+
+    kind, own_tag = parse_head(str(declaration))
+    found = _anew(kind, own_tag or name, define)
     found.__name__ = found.__qualname__ = name or found.__name__
     return found
+
+
+def _anew(kind: str, tag: str, define: Callable[[], StructType]) -> StructType:
+    """``define()``, in which ``kind tag`` means the struct that is being defined, which may hold pointers to itself, and
+    not an earlier one of that name.  If it fails, the earlier one stays."""
+    earlier = TAGS.get((kind, tag))
+    new_tagged(kind, tag)
+    try:
+        return define()
+    except BaseException:
+        if earlier is not None:
+            TAGS[kind, tag] = earlier
+        raise
 
 
 _anonymous = 0

@@ -11,6 +11,7 @@ Sizes and alignments are those of this platform's C compiler, as cffi was built 
 
 from __future__ import annotations
 
+import codecs
 import itertools
 import os
 import sys
@@ -402,6 +403,12 @@ class String(PointerLike):
 
     def setup(self, encoding: str | None, errors: str) -> None:
         super().setup()
+        if encoding is not None:
+            try:
+                codecs.lookup(encoding)
+                codecs.lookup_error(errors)
+            except (LookupError, TypeError, ValueError) as error:
+                raise ForeignTypeError(f"a string of encoding {encoding!r}, errors {errors!r}: {error}") from None
         self.encoding, self.errors = encoding, errors
         self.code = "z"
 
@@ -555,6 +562,8 @@ class Array(CType):
             raise ForeignTypeError(f"(:array {target.spelling}): a value of type {target.spelling} has no size")
         self.target, self.length = target, length
         self.size = None if length is None else target.size * length
+        if (self.size or 0) > sys.maxsize:
+            raise ForeignTypeError(f"(:array {target.spelling} {length}) is larger than any memory")
         self.alignment = target.alignment
         self.code = "a"
 

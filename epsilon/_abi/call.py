@@ -6,14 +6,16 @@ a Function is a trampoline, an address and what the declaration asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import _cffi_backend as cffi
 
 from epsilon._abi.convert import Converter
-from epsilon._abi.guarded import VOID_POINTER, Cell, CodePointer, Record, hooks, local, needs_shim
+from epsilon._abi.guarded import VOID_POINTER, Cell, CodePointer, Record, explain, hooks, local, needs_shim
 from epsilon._abi.plan import PIECES, Registers, classes_of, passed_type
+
+TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 _INT = cffi.new_primitive_type("int")
 _LOWEST_ADDRESS, _HIGHEST_ADDRESS = -(1 << 8 * cffi.sizeof(VOID_POINTER) - 1), (1 << 8 * cffi.sizeof(VOID_POINTER)) - 1
@@ -185,7 +187,11 @@ class Trampoline:
                     cffi.set_errno(outer_errno)
             if record.exception is not None:
                 _raise_parked(record)
-            value = self.result.get(raw)
+            try:
+                value = self.result.get(raw)
+            except BaseException as error:
+                explain(who, -1, error)
+                raise
             if not (bare or function._passes(raw, value)):
                 value = hooks.check_failed(function._declaration, value, number, arguments)
             return self.with_outputs(value, outputs) if outputs else value
@@ -211,9 +217,7 @@ class Trampoline:
                     parameter.add(values, made)
                 index += 1
         except BaseException as error:
-            better = hooks.explain(who, index, error)
-            if better is not error:
-                raise better from error
+            explain(who, index, error)
             raise
 
     def with_outputs(self, result: Any, outputs: list) -> Any:

@@ -12,17 +12,20 @@ parks the exception for the foreign call that C is in.
 from __future__ import annotations
 
 import sys
-import weakref
-from collections import deque
-from collections.abc import Callable
-from threading import get_ident
-from types import FrameType
-from typing import Any
+from _collections import deque
+from _thread import get_ident
+from _weakref import ref as weak_reference
 
 import _cffi_backend as cffi
 
 from epsilon._abi.call import Trampoline
-from epsilon._abi.guarded import UINTPTR, CodePointer, hooks, park
+from epsilon._abi.guarded import UINTPTR, CodePointer, explain, hooks, park
+
+TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+    from typing import Any
 
 QUARANTINE = 4096
 
@@ -37,7 +40,7 @@ class Slot:
 
     def __init__(self, trampoline: Trampoline, callback: Callback, on_error: Any):
         self.trampoline = trampoline
-        self.reference = weakref.ref(callback, self.collected)
+        self.reference = weak_reference(callback, self.collected)
         self.name = _name_of(callback.callable)
         self.file: str | None = None
         self.line = 0
@@ -78,9 +81,7 @@ class Slot:
             try:
                 made = self.result.put(result, kept)
             except BaseException as error:
-                better = hooks.explain(callable_, -1, error)
-                if better is not error:
-                    raise better from error
+                explain(callable_, -1, error)
                 raise
             result = trampoline.give(made)
             if kept or self.result.code == "z":

@@ -7,9 +7,6 @@ recognises; everything else asks the hook ``adapt`` once for a plain value, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import _cffi_backend as cffi
 
 from epsilon._abi.guarded import (
@@ -23,6 +20,11 @@ from epsilon._abi.guarded import (
     live_pointer,
     pointer_type_of,
 )
+
+TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 #: code → the cffi type of the same representation, which cffi converts without opinions of its own: its ``char`` is
 #: bytes, its ``wchar_t`` a str, and its ``_Bool`` refuses a C program's 2
@@ -76,15 +78,13 @@ class Converter:
         self.inner, self.to, self.back, self.make, self.classes, self.raw = inner, to, back, make, classes, raw
         self._choose()
 
-    def wrap(self, to: Callable[[Any], Any] | None, back: Callable[[Any], Any] | None) -> None:
-        """Put Python callables around it, in place: every trampoline that uses it sees them from now on."""
-        if self.code != "x" or self.inner is None:
-            self.inner = Converter(
-                self.ctype, self.code, self.size, self.alignment, self.pointer_type,
-                inner=self.inner, make=self.make, classes=self.classes, raw=self.raw,
-            )  # fmt: skip
-            self.code = "x"
-        self.to, self.back = to, back
+    def wrap(self, back: Callable[[Any], Any], /) -> None:
+        """wrap(back): put a Python callable behind what it gives back, in place: whoever uses it sees it from now on."""
+        self.inner = Converter(
+            self.ctype, self.code, self.size, self.alignment, self.pointer_type, inner=self.inner, to=self.to,
+            back=self.back, make=self.make, classes=self.classes, raw=self.raw,
+        )  # fmt: skip
+        self.code, self.to, self.back = "x", None, back
         self._choose()
 
     @property

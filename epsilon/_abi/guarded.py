@@ -7,15 +7,18 @@ atomic operation of a built-in container.  A lock would not do: a finalizer may 
 
 from __future__ import annotations
 
-import operator
 import sys
-import threading
-from collections.abc import Callable
-from typing import Any
+from _thread import _local as thread_local
+from operator import index
 
 import _cffi_backend as cffi
 
 from epsilon.errors import ForeignTypeError
+
+TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 VOID_POINTER = cffi.new_pointer_type(cffi.new_void_type())
 UINTPTR = cffi.new_primitive_type("uintptr_t")
@@ -47,6 +50,13 @@ def set_hooks(**given: Callable[..., Any]) -> None:
         setattr(hooks, name, hook)
 
 
+def explain(who: Any, index: int, error: BaseException) -> None:
+    """Let the floors above name the function and the parameter in ``error``, or raise a better one in its place."""
+    better = hooks.explain(who, index, error)
+    if better is not error:
+        raise better from error
+
+
 def needs_shim(what: str) -> ForeignTypeError:
     """The error of a declaration that asks for what cffi's ABI mode cannot do."""
     from epsilon import _backend  # which imports this package, and is whole by the time of a declaration
@@ -66,7 +76,7 @@ class Record:
         self.exception: BaseException | None = None
 
 
-class _Local(threading.local):
+class _Local(thread_local):
     """What each thread has for itself: its calls in progress, the innermost last, and what ``errno()`` gives."""
 
     def __init__(self) -> None:
@@ -189,7 +199,7 @@ class Guarded:
         self.__kept = self.__ended_at = self.__memory = self.__owner = None
         self.__root = None
         if address is not None:
-            self.__address = operator.index(address)
+            self.__address = index(address)
             self.__owner = owner
             if isinstance(owner, Guarded):
                 self.__root = owner if owner.__root is None else owner.__root

@@ -11,12 +11,17 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
 
 import _cffi_backend as cffi
 
-from epsilon._abi.convert import PRIMITIVES, Converter
+from epsilon._abi.convert import PRIMITIVES
 from epsilon._abi.guarded import UINTPTR, VOID_POINTER, needs_shim
+
+TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
+if TYPE_CHECKING:
+    from typing import Any
+
+    from epsilon._abi.convert import Converter
 
 HAVE_EIGHTBYTES = (
     sys.platform != "win32" and cffi.sizeof(UINTPTR) == 8 and os.uname().machine.lower() in ("x86_64", "amd64")
