@@ -394,33 +394,51 @@ done:
     return result;
 }
 
+#define BLOCK_ON_STACK 16384
+
+/* The next `size` bytes of a block, aligned. */
+ALWAYS_INLINE void *
+carve(char **block, size_t size, size_t alignment)
+{
+    char *start = (char *)(((uintptr_t)*block + alignment - 1) & ~(alignment - 1));
+    *block = start + size;
+    return start;
+}
+
 /* The whole of a call.  `f` is NULL when a bare trampoline is called; `who` is what error texts name. */
 static PyObject *
 invoke(Trampoline *t, void *address, Cell *cell, Function *f, PyObject *who, PyObject *const *args, int release, int flags)
 {
-    Frame frame;
+    Frame frame = {NULL, 0, NULL};
     PyObject *value = NULL;
-    int registers = t->strategy == BY_REGISTERS;
-    uint64_t fixed_words[REGISTERS + 2] __attribute__((aligned(16)));
-    uint64_t *words = fixed_words;
+    int registers = t->strategy == BY_REGISTERS, wide_result = is_wide(t->result);
     uint64_t small[4] = {0};
     void *wide = small;
 
-    if (!registers) {
-        words = alloca((size_t)(t->words + 2) * sizeof(uint64_t) + 16);
-        words = (uint64_t *)(((uintptr_t)words + 15) & ~(uintptr_t)15);
-    }
-    frame.items = alloca((size_t)(t->count * OWNED_PER_PARAMETER + 1) * sizeof(PyObject *));
-    frame.count = 0;
+    /* all that the call needs, in one block: the words, the objects kept, libffi's pointers, the temporaries, the result */
+    size_t alignment = t->result->alignment > 16 ? (size_t)t->result->alignment : 16;
+    size_t words_size = ((size_t)t->words + 2) * sizeof(uint64_t);
+    size_t items_size = ((size_t)t->count * OWNED_PER_PARAMETER + 1) * sizeof(PyObject *);
+    size_t values_size = registers ? 0 : ((size_t)t->nffi + 1) * sizeof(void *);
+    size_t wide_size = wide_result && (t->hidden || t->result->size > (Py_ssize_t)sizeof small) ? (size_t)t->result->size : 0;
+    size_t size = words_size + items_size + values_size + (size_t)t->temporaries + wide_size + 4 * 16 + alignment;
+    char *heap = NULL, *block;
+    if (LIKELY(size <= BLOCK_ON_STACK))
+        block = alloca(size);
+    else if (!(block = heap = PyMem_Malloc(size)))
+        return PyErr_NoMemory();
+    uint64_t *words = carve(&block, words_size, 16);
+    frame.items = carve(&block, items_size, 16);
+    void **values = carve(&block, values_size, 16);
+    char *temporaries = carve(&block, (size_t)t->temporaries, 16);
+    if (wide_size)
+        wide = carve(&block, wide_size, alignment);
+    if (t->hidden)
+        words[0] = (uintptr_t)wide;
+
     /* in flight from before the conversions, which may run Python that closes the library, until the result is read */
     if (cell)
         cell->inflight++;
-    char *temporaries = NULL;
-    if (UNLIKELY(t->temporaries)) {
-        temporaries = alloca((size_t)t->temporaries + 16);
-        temporaries = (char *)(((uintptr_t)temporaries + 15) & ~(uintptr_t)15);
-    }
-
     PyObject *const *next = args;
     Parameter *end = t->parameters + t->count;
     for (Parameter *p = t->parameters; p < end; p++) {
@@ -435,23 +453,11 @@ invoke(Trampoline *t, void *address, Cell *cell, Function *f, PyObject *who, PyO
         }
     }
 
-    int wide_result = is_wide(t->result);
-    if (UNLIKELY(wide_result)) {
-        size_t alignment = t->result->alignment > 16 ? (size_t)t->result->alignment : 16;
-        if (t->hidden || t->result->size > (Py_ssize_t)sizeof small) {
-            wide = alloca((size_t)t->result->size + alignment);
-            wide = (void *)(((uintptr_t)wide + alignment - 1) & ~(alignment - 1));
-        }
-        if (t->hidden)
-            words[0] = (uintptr_t)wide;
-    }
-
     /* in the air: from here to the landing nothing but C runs on this thread, and callbacks */
     t->calls++;
     Record record = {current_record, release ? PyEval_SaveThread() : PyThreadState_Get(), NULL};
     current_record = &record;
     {
-        void **values = registers ? NULL : alloca((size_t)(t->nffi + 1) * sizeof(void *));
         if (UNLIKELY(flags & ERRNO))
             errno = 0;
         if (registers)
@@ -478,6 +484,7 @@ invoke(Trampoline *t, void *address, Cell *cell, Function *f, PyObject *who, PyO
 out:
     while (UNLIKELY(frame.count))
         Py_DECREF(frame.items[--frame.count]);
+    PyMem_Free(heap);
     if (cell && --cell->inflight == 0 && UNLIKELY(cell->closed))
         cell_leave_slowly(cell);
     return value;
@@ -653,8 +660,8 @@ trampoline_vectorcall(PyObject *self, PyObject *const *args, size_t nargsf, PyOb
         address = ((Callback *)args[0])->code;
     if (!address) {
         if (!PyErr_Occurred())
-            PyErr_SetString(PyExc_TypeError, "a trampoline is called with the address of a function (an int that is not 0, "
-                                             "or a foreign function), then its arguments");
+            PyErr_Format(hooks.type_error, "%S: got %.100R as the address, wanted an int that is not 0, a foreign function or a "
+                         "callback", self, args[0]);
         return NULL;
     }
     return invoke(t, address, cell, NULL, self, args + 1, 1, 0);

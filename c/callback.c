@@ -27,6 +27,9 @@ struct Slot {
     PyObject *kept;          /* what `answer` points to, or NULL */
     PyObject *name, *file;   /* of the closed callback */
     int line;
+    int entered;             /* C calls that are in it now; it serves nobody else meanwhile */
+    char jump, hidden;       /* of the trampoline: read before the GIL is there */
+    PyObject *returned;      /* thread → what the last result given to C there points to; or NULL */
     struct Slot *next;       /* in the queue */
 };
 
@@ -125,11 +128,13 @@ keep_result(Slot *slot, Frame *frame)
 {
     if (!frame->count)
         return 0;
-    PyObject *dict = PyThreadState_GetDict(), *key = PyLong_FromVoidPtr(slot), *kept = PyTuple_New(frame->count);
-    int failed = !dict || !key || !kept;
+    if (!slot->returned)
+        slot->returned = PyDict_New();
+    PyObject *key = PyLong_FromUnsignedLong(PyThread_get_thread_ident()), *kept = PyTuple_New(frame->count);
+    int failed = !slot->returned || !key || !kept;
     for (int i = 0; kept && i < frame->count; i++)
         PyTuple_SET_ITEM(kept, i, Py_NewRef(frame->items[i]));
-    failed = failed || PyDict_SetItem(dict, key, kept) < 0;
+    failed = failed || PyDict_SetItem(slot->returned, key, kept) < 0;
     Py_XDECREF(key);
     Py_XDECREF(kept);
     return failed ? -1 : 0;
@@ -150,8 +155,8 @@ spread_outputs(Trampoline *t, PyObject *result, Arguments from, Frame *frame)
     int single = skip && t->outputs == 1;
     PyObject *first = NULL;
     if (!single && (!PyTuple_Check(result) || PyTuple_GET_SIZE(result) != t->outputs + !skip)) {
-        PyErr_Format(PyExc_TypeError, "a callback with :out parameters returns a tuple of %d values, not %.100R",
-                     t->outputs + !skip, result);
+        PyErr_Format(hooks.type_error, "got %.100R, wanted a tuple of %d values: with :out and :inout parameters the callable "
+                     "returns theirs too", result, t->outputs + !skip);
         goto out;
     }
     for (int i = 0; i < t->count; i++) {
@@ -213,11 +218,13 @@ read_argument(Trampoline *t, int i, Arguments from)
 static void
 run_closed(Slot *slot, Record *record, void *where)
 {
+    slot->entered++;
     answer(slot, where);
     PyObject *exception = PyObject_CallFunction(hooks.closed, "OOi", slot->name, slot->file, slot->line);
     if (exception)
         give_exception(exception);
     park(record, slot->name);
+    slot->entered--;
 }
 
 /* Convert the result for C; 0 or -1. */
@@ -249,7 +256,7 @@ run(Slot *slot, Record *record, void *where, Arguments from)
     }
     t->callbacks++;
     PyObject *callable = Py_NewRef(callback->callable);
-    Py_INCREF(t); /* the callback may close itself, and its slot serve another signature, while it runs */
+    slot->entered++; /* the callback may close itself while it runs */
     PyObject *small[SMALL_CALLBACK + 1];
     PyObject **vector = small;
     if (UNLIKELY(t->count > SMALL_CALLBACK))
@@ -283,8 +290,10 @@ run(Slot *slot, Record *record, void *where, Arguments from)
                                         : PyObject_Vectorcall(callable, vector + 1, nargsf, NULL);
     if (UNLIKELY(!result))
         goto out;
-    if (UNLIKELY(t->outputs) && !(result = spread_outputs(t, result, from, &frame)))
+    if (UNLIKELY(t->outputs) && !(result = spread_outputs(t, result, from, &frame))) {
+        explain(callable, -1);
         goto out;
+    }
     int64_t number;
     if (LIKELY(t->result->code == 'i') && LIKELY(compact(result, &number)) &&
         (PyLong_SHIFT <= 30 || LIKELY(number == (int32_t)number))) {
@@ -309,7 +318,7 @@ out:
     Py_XDECREF(result);
     while (UNLIKELY(frame.count))
         Py_DECREF(frame.items[--frame.count]);
-    Py_DECREF(t);
+    slot->entered--;
     Py_DECREF(callable);
 }
 
@@ -343,7 +352,7 @@ static void
 entered(ffi_cif *Py_UNUSED(cif), void *where, void **pointers, void *user)
 {
     Slot *slot = user;
-    if (slot->trampoline->hidden) { /* the first argument is where the result goes, and the result is that address */
+    if (slot->hidden) { /* the first argument is where the result goes, and the result is that address */
         void *target = *(void **)pointers[0];
         memcpy(where, &target, sizeof target);
         where = target;
@@ -357,13 +366,13 @@ void
 thunk_run(void *user, ThunkCall *call)
 {
     Slot *slot = user;
-    char jump = slot->trampoline->jump;
-    if (LIKELY(jump == 'I') && LIKELY(!slot->trampoline->hidden)) {
+    char jump = slot->jump;
+    if (LIKELY(jump == 'I') && LIKELY(!slot->hidden)) {
         enter(slot, &call->rax, (Arguments){call->words, NULL});
         return;
     }
     uint64_t result[2] = {0};
-    if (slot->trampoline->hidden) {
+    if (slot->hidden) {
         call->rax = call->words[0];
         enter(slot, (void *)(uintptr_t)call->words[0], (Arguments){call->words, NULL});
         return;
@@ -387,8 +396,21 @@ slot_forget(Slot *slot)
     Py_CLEAR(slot->name);
     Py_CLEAR(slot->file);
     Py_CLEAR(slot->kept);
+    Py_CLEAR(slot->returned);
     PyMem_Free(slot->answer);
     slot->answer = NULL;
+}
+
+static void
+slot_retire(Slot *slot)
+{
+    if (queue_tail && queue_length)
+        queue_tail->next = slot;
+    else
+        queue_head = slot;
+    queue_tail = slot;
+    slot->next = NULL;
+    queue_length++;
 }
 
 static Slot *
@@ -398,9 +420,12 @@ slot_take(void)
         Slot *slot = queue_head;
         queue_head = slot->next;
         queue_length--;
-        slot->next = NULL;
-        slot_forget(slot);
-        return slot;
+        if (LIKELY(!slot->entered)) {
+            slot->next = NULL;
+            slot_forget(slot);
+            return slot;
+        }
+        slot_retire(slot); /* C is in it: it waits once more */
     }
     Slot *slot = PyMem_Calloc(1, sizeof(Slot));
     if (!slot)
@@ -415,6 +440,8 @@ static int
 slot_aim(Slot *slot)
 {
     Trampoline *t = slot->trampoline;
+    slot->jump = t->jump;
+    slot->hidden = t->hidden;
     if (t->strategy == BY_REGISTERS && slot->thunk) {
         slot->code = slot->thunk;
         return 0;
@@ -431,18 +458,6 @@ slot_aim(Slot *slot)
         return -1;
     }
     return 0;
-}
-
-static void
-slot_retire(Slot *slot)
-{
-    if (queue_tail && queue_length)
-        queue_tail->next = slot;
-    else
-        queue_head = slot;
-    queue_tail = slot;
-    slot->next = NULL;
-    queue_length++;
 }
 
 /* The name and the place that CallbackClosedError will tell. */

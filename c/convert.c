@@ -168,7 +168,7 @@ converter_wrap(Converter *self, PyObject *back)
 }
 
 static PyObject *
-converter_read(Converter *self, PyObject *address)
+converter_read_at(Converter *self, PyObject *address)
 {
     void *where = PyLong_AsVoidPtr(address);
     if (!where && PyErr_Occurred())
@@ -176,29 +176,57 @@ converter_read(Converter *self, PyObject *address)
     return from_memory(self, where);
 }
 
-/* write(address, value) → what must be kept alive for as long as the memory points to it, or None */
+/* The place of a value of this type in guarded memory, or NULL with the error set. */
+static char *
+place_in(Converter *self, Guarded *memory, Py_ssize_t offset)
+{
+    if (!guarded_alive(memory))
+        return NULL;
+    if (offset < 0 || (memory->size >= 0 && offset > memory->size - self->size)) {
+        PyErr_Format(PyExc_IndexError, "%zd bytes at byte %zd of memory of %zd bytes", self->size, offset, memory->size);
+        return NULL;
+    }
+    return memory->address + offset;
+}
+
+static PyObject *
+converter_read(Converter *self, PyObject *args)
+{
+    PyObject *memory;
+    Py_ssize_t offset;
+    if (!PyArg_ParseTuple(args, "O!n:read", &GuardedType, &memory, &offset))
+        return NULL;
+    char *where = place_in(self, (Guarded *)memory, offset);
+    return where ? from_memory(self, where) : NULL;
+}
+
+/* write(memory, offset, value) → what must be kept alive for as long as the memory points to it, or None.  The conversion
+ * may run Python that ends the memory, so it writes elsewhere first. */
 static PyObject *
 converter_write(Converter *self, PyObject *args)
 {
-    PyObject *address, *value, *items[OWNED_PER_PARAMETER];
-    if (!PyArg_ParseTuple(args, "OO:write", &address, &value))
+    PyObject *memory, *value, *items[OWNED_PER_PARAMETER], *kept = NULL;
+    Py_ssize_t offset;
+    if (!PyArg_ParseTuple(args, "O!nO:write", &GuardedType, &memory, &offset, &value))
         return NULL;
-    void *where = PyLong_AsVoidPtr(address);
-    if (!where && PyErr_Occurred())
-        return NULL;
+    uint64_t small[8];
+    void *copy = self->size <= (Py_ssize_t)sizeof small ? small : PyMem_Malloc((size_t)self->size);
+    if (!copy)
+        return PyErr_NoMemory();
     Frame frame = {items, 0, NULL};
-    PyObject *kept = NULL;
-    if (to_memory(self, value, where, &frame) == 0) {
-        if (frame.count == 0)
-            kept = Py_NewRef(Py_None);
-        else {
-            kept = PyTuple_New(frame.count);
+    if (to_memory(self, value, copy, &frame) == 0) {
+        char *where = place_in(self, (Guarded *)memory, offset);
+        if (where) {
+            memcpy(where, copy, (size_t)self->size);
+            kept = frame.count ? PyTuple_New(frame.count) : Py_NewRef(Py_None);
             for (int i = 0; kept && i < frame.count; i++)
                 PyTuple_SET_ITEM(kept, i, Py_NewRef(items[i]));
         }
     }
     while (frame.count)
         Py_DECREF(items[--frame.count]);
+    if (copy != small)
+        PyMem_Free(copy);
     return kept;
 }
 
@@ -236,8 +264,10 @@ converter_dealloc(Converter *self)
 
 static PyMethodDef converter_methods[] = {
     {"wrap", (PyCFunction)converter_wrap, METH_O, "wrap(back): put a Python callable behind what it gives back, in place."},
-    {"read", (PyCFunction)converter_read, METH_O, "The value at an address."},
-    {"write", (PyCFunction)converter_write, METH_VARARGS, "write(address, value) → what the memory now points to, or None."},
+    {"read", (PyCFunction)converter_read, METH_VARARGS, "read(memory, offset) → the value there."},
+    {"read_at", (PyCFunction)converter_read_at, METH_O, "read_at(address) → the value there; nothing is checked."},
+    {"write", (PyCFunction)converter_write, METH_VARARGS,
+     "write(memory, offset, value) → what the memory points to from now on, or None."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -427,11 +457,13 @@ plain_word(Converter *c, PyObject *value, uint64_t *word, Frame *frame)
     case 'I': UNSIGNED_CASE(uint32_t)
     case 'q': SIGNED_CASE(int64_t)
     case 'Q': UNSIGNED_CASE(uint64_t)
-    case '?':
-        if (!PyBool_Check(value) && !PyLong_Check(value))
+    case '?': {
+        if (!PyLong_Check(value))
             return 0;
-        *word = (uint64_t)PyObject_IsTrue(value);
-        return 1;
+        int truth = PyObject_IsTrue(value); /* a subclass of int may raise */
+        *word = (uint64_t)truth;
+        return truth < 0 ? -1 : 1;
+    }
     case 'f':
     case 'd': {
         if (!PyFloat_Check(value) && !PyLong_Check(value))
@@ -555,8 +587,10 @@ wide_to_memory(Converter *c, PyObject *value, void *address, Frame *frame)
         return 0;
     }
     Py_complex number = PyComplex_AsCComplex(value);
-    if (number.real == -1.0 && PyErr_Occurred())
+    if (number.real == -1.0 && PyErr_Occurred()) {
+        adapt(c, value, frame);
         return -1;
+    }
     if (c->code == 'F') {
         float parts[2] = {(float)number.real, (float)number.imag};
         memcpy(address, parts, sizeof parts);

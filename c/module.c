@@ -34,6 +34,7 @@ static const struct {
     {"library_closed", &hooks.library_closed},
     {"another", &hooks.another},
     {"cdata", &hooks.cdata},
+    {"type_error", &hooks.type_error},
     {"null_pointer", &hooks.null_pointer},
 };
 

@@ -183,6 +183,7 @@ extern struct Hooks {
     PyObject *library_closed;/* (declaration): raises */
     PyObject *another;       /* (first, later): add the later exception to the first as a note */
     PyObject *cdata;         /* (callback) → a cffi function pointer */
+    PyObject *type_error;    /* the class ForeignTypeError */
     PyObject *null_pointer;  /* (ctype): raises, for a NULL behind (:in T) */
 } hooks;
 

@@ -38,7 +38,10 @@ def bind(library: Any, declaration: str, special: Special = None, symbols: Any =
     >>> strlen("world")
     5
     """
-    return library_for(library).bind(declaration, special=special, symbols=symbols, **options)
+    opened = library_for(library)
+    if special is None and symbols is None:
+        return opened.bind(declaration, **options)
+    return opened.bind(declaration, special=special, symbols=symbols, **options)
 
 
 def function(library: Any, declaration: str, special: Special = None, symbols: Any = None) -> Any:

@@ -30,7 +30,7 @@ TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_TOKEN = re.compile(r"\s*(?:/\*.*?\*/|//[^\n]*|(\.\.\.|[A-Za-z_]\w*|0[xX][0-9a-fA-F]+|\d+|<<|>>|[^\s\w]))", re.S)
+_TOKEN = re.compile(r"\s*(?:/\*.*?\*/|//[^\n]*|(\.\.\.|[^\W\d]\w*|0[xX][0-9a-fA-F]+|\d+|<<|>>|[^\s\w]))", re.S)
 _QUALIFIERS = {"const", "volatile", "restrict", "__restrict", "__restrict__", "__const", "_Atomic"}
 _STORAGE = {"extern", "static", "inline", "register", "__extension__", "_Noreturn", "typedef"}
 _BASIC = {"void", "char", "short", "int", "long", "float", "double", "signed", "unsigned", "_Bool", "_Complex"}
@@ -136,10 +136,9 @@ def parse_body(text: str, define: Callable[[Body], CType]) -> Body:
 
 
 # --- plain prototypes, remembered -----------------------------------------------------------------------------------
-# A module declares hundreds of functions, of words, stars and commas only, and their parts repeat: ``const char *s`` is
-# read once.  What was remembered holds for as long as the tags and typedefs in it mean what they meant.
+# A module declares hundreds of functions, mostly without parentheses inside the parameter list, and their parts repeat:
+# ``const char *s`` is read once.  What was remembered holds for as long as the tags and typedefs in it mean what they meant.
 
-_PLAIN = re.compile(r"\s*([A-Za-z_][\w\s*]*[\s*])([A-Za-z_]\w*)\s*\(([\w\s*,.]*)\)\s*;?\s*")
 _RESERVED = _BASIC | _QUALIFIERS | _STORAGE | {"struct", "union", "enum"}
 
 #: what a name meant when a text was read: (the table of names, the name, its meaning)
@@ -151,11 +150,16 @@ _shapes: dict[tuple[str, str], tuple[FunctionType, tuple[str | None, ...], Meani
 
 def _plain_prototype(text: str) -> Prototype | None:
     """The function that a plain prototype declares; None where the whole reader is needed, be it for its error."""
-    match = _PLAIN.fullmatch(text) if isinstance(text, str) else None
-    if match is None:
+    if not isinstance(text, str) or "/" in text:  # there may be comments
         return None
-    result, name, parameters = match.groups()
-    if name in _RESERVED:
+    head, _, tail = text.partition("(")
+    parameters, closing, end = tail.partition(")")
+    head = head.rstrip()
+    start = max(head.rfind(" "), head.rfind("*"), head.rfind("\n"), head.rfind("\t")) + 1
+    result, name = head[:start], head[start:]
+    if not closing or "(" in parameters or end.strip() not in (";", ""):
+        return None
+    if not name.isidentifier() or name in _RESERVED:
         return None
     found = _shapes.get((result, parameters))
     if found is None or not _still(found[2]):

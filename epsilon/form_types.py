@@ -214,7 +214,8 @@ def _compound(bare: Sequence, model: Any) -> Type:
     head = bare[0].name if isinstance(bare[0], Keyword) else str(bare[0])
     shape = _COMPOUND.get(head)
     if shape is None:
-        raise FormError(f"unknown compound type {shown(bare[0])}{nearest(f":{head}", [f":{known}" for known in _COMPOUND])}", bare[0])
+        near = nearest(f":{head}", [f":{known}" for known in _COMPOUND])
+        raise FormError(f"unknown compound type {shown(bare[0])}{near}", bare[0])
     arguments, options = _split(bare, shape)
     if len(arguments) < shape.fewest:
         raise FormError(f"{shown(bare)} is no type; it is written {shape.spelling}", model)

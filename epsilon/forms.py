@@ -23,7 +23,6 @@ from epsilon.form_types import (
     FormError,
     Type,
     c_name,
-    is_dotted,
     is_ellipsis,
     is_list,
     looks_like_type,
@@ -176,9 +175,11 @@ TYPED = (some(looks_like_type).named("the result's type") >> read_result) + TYPE
 #: what stands for a signature at run time, as forms: types, or one registered name
 SIGNATURE = (
     (TYPED >> (lambda typed: [typed[0].form, type_list(typed[1])]))
-    | ((some(_spells_type) >> read_result) + value("a list of parameter types") >> (lambda pair: [pair[0].form, pair[1]]))
+    | ((some(_spells_type) >> read_result) + value("a list of parameter types") >> (lambda found: [found[0].form, found[1]]))
     | (value("a registered name") >> (lambda model: [word(model)]))
 ).named("the result's type, or a registered name,")
+#: what shared-call calls, with literal types or without
+CALLED = ((FUNCTION + (TYPED >> list)) | (TARGET + SIGNATURE)).named('a function, ("symbol" LIBRARY),')
 
 
 def type_list(types: tuple[list[Type], bool]) -> List:
@@ -305,7 +306,7 @@ def _c_definition(model: Any) -> Any:
     return model
 
 
-C_DEFINITION = VALUE.named("the struct's declaration in C") >> _c_definition
+C_DEFINITION = value("the struct's declaration in C") >> _c_definition
 
 
 # --- options --------------------------------------------------------------------------------------------------------

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 CHECKS = ("nonnegative", "positive", "nonzero", "zero", "non-null")
 _OPTIONS = ("critical", "errno", "check", "name", "doc", "optional", "abi")
-_NO_OPTIONS = {"critical": False, "errno": False, "check": None, "name": None, "doc": None, "optional": False}
 
 
 class Declaration:
@@ -155,6 +154,8 @@ def bind(
         declaration, result, parameters, special, options.get("abi", "default")
     )
     symbols = declared if symbols is None else tuple(symbols)
+    if not options:
+        return Declaration(symbols, library, signature, names).function()
     settings = read_options(symbols[0], signature, options)
     if settings.pop("optional") and library.find(symbols) is None:
         return None
@@ -220,8 +221,6 @@ def _registered(symbols: tuple[str, ...]) -> Signature:
 
 def read_options(symbol: str, signature: Signature, options: dict[str, Any]) -> dict[str, Any]:
     """Check the options of a binding; ``check`` becomes a word of floor 0 or a callable."""
-    if not options:
-        return dict(_NO_OPTIONS)
     for name in options:
         if name not in _OPTIONS:
             if name.replace("_", "-") in WORDS:
@@ -442,7 +441,7 @@ def call_pointer(target: FunctionType, pointer: Any) -> Any:
 _backend.set_hooks(
     adapt=adapt, explain=explain, undecodable=undecodable, check_failed=check_failed, arguments=arrange,
     closed=callback_closed, dead=memory_ended, library_closed=library_closed, another=another_exception,
-    cdata=callback_cdata, null_pointer=null_pointer,
+    cdata=callback_cdata, null_pointer=null_pointer, type_error=ForeignTypeError,
 )  # fmt: skip
 type_hooks["call_pointer"] = call_pointer
 

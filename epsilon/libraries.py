@@ -294,6 +294,10 @@ def library_for(name: Library | Name) -> Library:
     """
     if isinstance(name, Library):
         return name
+    if type(name) is str and name in _shared:  # the quick way for the hundreds of bindings that a module makes
+        library, searched = _shared[name]
+        if not library.closed and searched == search.named_directories():
+            return library
     key = _spelled(name)
     if key is not None and search.is_path(key) and not os.path.isabs(key):
         key = os.path.join(os.getcwd(), key)

@@ -6,11 +6,10 @@ the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that 
 (import
   funcparserlib.parser [many maybe]
   hy.model-patterns [FORM]
-  epsilon.form-types [c-name]
-  epsilon.forms [CALL C-DEFINITION CHECKED-RESULT CONVERTED DIRECTION ELEMENT FUNCTION FUNCTION-OPTIONS LIBRARY NAME
-                 Named PARAMETER-LIST PARAMETERS PLATFORMS RESULT SIGNATURE STRUCT STRUCT-DEFINITION SYMBOLS TARGET
-                 TYPE TYPED bindings declaration default-check form inputs keywords member nameless options prototype
-                 read value word])
+  epsilon._macros [Later])
+
+;; Imported by the first form that is expanded: a compiled module that requires the macros has none to expand.
+(setv forms (Later "epsilon.forms"))
 
 
 ;;; Functions
@@ -26,10 +25,10 @@ the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that 
       (my-strlen \"world\")         ; => 5
       (my-strlen :s \"by name\")    ; => 7"
   (setv [name symbols library result parameters given]
-        (read _hy_compiler "defshared" fields
-              [NAME SYMBOLS LIBRARY RESULT PARAMETERS (options #* FUNCTION-OPTIONS)]))
-  (setv [text beside] (declaration symbols result parameters))
-  `(setv ~name (.bind (hy.I "epsilon._runtime") ~library ~text ~@(keywords #** beside #** given))))
+        (forms.read _hy_compiler "defshared" fields
+              [forms.NAME forms.SYMBOLS forms.LIBRARY forms.RESULT forms.PARAMETERS (forms.options #* forms.FUNCTION-OPTIONS)]))
+  (setv [text beside] (forms.declaration symbols result parameters))
+  `(setv ~name (.bind (hy.I "epsilon._runtime") ~library ~text ~@(forms.keywords #** beside #** given))))
 
 (defmacro defshared-with-errno [_hy_compiler #* fields]
   "(defshared-with-errno NAME \"symbol\" LIBRARY RESULT (PARAMETER TYPE) … :OPTION VALUE …)
@@ -41,11 +40,11 @@ the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that 
       (c-rmdir \"/no/such/folder\")
       ; ForeignOSError: rmdir(path='/no/such/folder') gave -1: [errno 2] No such file or directory"
   (setv [name symbols library result parameters given]
-        (read _hy_compiler "defshared-with-errno" fields
-              [NAME SYMBOLS LIBRARY CHECKED-RESULT PARAMETERS (options #* FUNCTION-OPTIONS)]))
-  (setv [text beside] (declaration symbols result parameters)
-        given {"errno" True  "check" (default-check result)  #** given})
-  `(setv ~name (.bind (hy.I "epsilon._runtime") ~library ~text ~@(keywords #** beside #** given))))
+        (forms.read _hy_compiler "defshared-with-errno" fields
+              [forms.NAME forms.SYMBOLS forms.LIBRARY forms.CHECKED-RESULT forms.PARAMETERS (forms.options #* forms.FUNCTION-OPTIONS)]))
+  (setv [text beside] (forms.declaration symbols result parameters)
+        given {"errno" True  "check" (forms.default-check result)  #** given})
+  `(setv ~name (.bind (hy.I "epsilon._runtime") ~library ~text ~@(forms.keywords #** beside #** given))))
 
 (defmacro shared-call [_hy_compiler #* fields]
   "(shared-call (\"symbol\" LIBRARY) RESULT (TYPE …) ARGUMENT …)
@@ -55,13 +54,13 @@ the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that 
       (shared-call '(\"strlen\" \"libc\") :unsigned-long '(:string) \"hello\")    ; => 5
       (shared-call '(\"strlen\" \"libc\") 'strlen \"hello\")                      ; after (register-signature 'strlen …)"
   (setv [function signature arguments]
-        (read _hy_compiler "shared-call" fields
-              [(| (+ FUNCTION (>> TYPED list)) (+ TARGET SIGNATURE)) (many FORM)]))
-  (when (isinstance function Named)
+        (forms.read _hy_compiler "shared-call" fields
+              [forms.CALLED (many FORM)]))
+  (when (isinstance function forms.Named)
     (setv [result types] signature
-          [text beside] (declaration function.symbols result (nameless types)))
+          [text beside] (forms.declaration function.symbols result (forms.nameless types)))
     (return
-      `((.function (hy.I "epsilon._runtime") ~function.library ~text ~@(keywords #** beside)) ~@arguments)))
+      `((.function (hy.I "epsilon._runtime") ~function.library ~text ~@(forms.keywords #** beside)) ~@arguments)))
   `(.shared-call (hy.I "epsilon._runtime") ~function ~@signature ~@arguments))
 
 (defmacro define-library [_hy_compiler #* fields]
@@ -72,9 +71,9 @@ the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that 
       (define-library ssl (:linux \"libssl.so.3\" \"libssl.so.1.1\") (:darwin \"libssl.dylib\") (:windows \"libssl-3-x64\"))
       (defshared tls-client-method \"TLS_client_method\" \"ssl\" :pointer)"
   (setv [name platforms]
-        (read _hy_compiler "define-library" fields
-              [(value "a name") PLATFORMS]))
-  `(.define-library (hy.I "epsilon._runtime") ~(word `'~name) ~@(keywords #** platforms)))
+        (forms.read _hy_compiler "define-library" fields
+              [(forms.value "a name") forms.PLATFORMS]))
+  `(.define-library (hy.I "epsilon._runtime") ~(forms.word `'~name) ~@(forms.keywords #** platforms)))
 
 
 ;;; Signatures
@@ -86,9 +85,9 @@ the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that 
 
       (register-signature 'strlen :unsigned-long '(:string))"
   (setv [name signature given]
-        (read _hy_compiler "register-signature" fields
-              [(>> (form "a name") word) SIGNATURE (options "replace" "abi")]))
-  `(.register-signature (hy.I "epsilon._runtime") ~name ~@signature ~@(keywords #** given)))
+        (forms.read _hy_compiler "register-signature" fields
+              [(>> (forms.form "a name") forms.word) forms.SIGNATURE (forms.options "replace" "abi")]))
+  `(.register-signature (hy.I "epsilon._runtime") ~name ~@signature ~@(forms.keywords #** given)))
 
 (defmacro get-or-create-trampoline [_hy_compiler #* fields]
   "(get-or-create-trampoline RESULT (TYPE …))
@@ -96,7 +95,7 @@ the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that 
   The one trampoline of a signature, a callable ``(trampoline address #* arguments)``. ::
 
       ((get-or-create-trampoline :unsigned-long '(:string)) (.address (lib-open \"libc\") \"strlen\") \"hello\")    ; => 5"
-  (setv [signature] (read _hy_compiler "get-or-create-trampoline" fields [SIGNATURE]))
+  (setv [signature] (forms.read _hy_compiler "get-or-create-trampoline" fields [forms.SIGNATURE]))
   `(.get-or-create-trampoline (hy.I "epsilon._runtime") ~@signature))
 
 
@@ -112,11 +111,11 @@ the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that 
         (- a b))
       (qsort array 8 4 compare-ints)"
   (setv [name result parameters given body]
-        (read _hy_compiler "defcallback" fields
-              [NAME RESULT PARAMETER-LIST (options "on-error" "abi") (many FORM)]))
-  (setv [text special] (prototype (c-name name) result parameters))
-  `(defn [(.callback (hy.I "epsilon._runtime") ~text ~@(keywords :special special #** given))]
-     ~name [~@(inputs parameters)]
+        (forms.read _hy_compiler "defcallback" fields
+              [forms.NAME forms.RESULT forms.PARAMETER-LIST (forms.options "on-error" "abi") (many FORM)]))
+  (setv [text special] (forms.prototype (forms.c-name name) result parameters))
+  `(defn [(.callback (hy.I "epsilon._runtime") ~text ~@(forms.keywords :special special #** given))]
+     ~name [~@(forms.inputs parameters)]
      ~@body))
 
 (defmacro make-callback [_hy_compiler #* fields]
@@ -127,9 +126,9 @@ the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that 
 
       (make-callback (fn [x] (* x 2)) :int '(:int))"
   (setv [function signature given]
-        (read _hy_compiler "make-callback" fields
-              [(form "a function") SIGNATURE (options "on-error")]))
-  `(.make-callback (hy.I "epsilon._runtime") ~function ~@signature ~@(keywords #** given)))
+        (forms.read _hy_compiler "make-callback" fields
+              [(forms.form "a function") forms.SIGNATURE (forms.options "on-error")]))
+  `(.make-callback (hy.I "epsilon._runtime") ~function ~@signature ~@(forms.keywords #** given)))
 
 (defmacro with-callback [_hy_compiler #* fields]
   "(with-callback (NAME FUNCTION RESULT (TYPE …) :on-error VALUE) BODY …)
@@ -139,12 +138,12 @@ the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that 
       (with-callback (cmp (fn [a b] (- (deref-int a) (deref-int b))) :int '(:pointer :pointer))
         (qsort array 8 4 cmp))"
   (setv [bound body]
-        (read _hy_compiler "with-callback" fields
-              [(bindings "(NAME FUNCTION RESULT (TYPE …))"
-                         NAME (form "a function") SIGNATURE (options "on-error"))
+        (forms.read _hy_compiler "with-callback" fields
+              [(forms.bindings "(forms.NAME FUNCTION forms.RESULT (forms.TYPE …))"
+                         forms.NAME (forms.form "a function") forms.SIGNATURE (forms.options "on-error"))
                (many FORM)]))
   `(with [~@(sum (lfor [name function signature given] bound
-                   [name `(.make-callback (hy.I "epsilon._runtime") ~function ~@signature ~@(keywords #** given))])
+                   [name `(.make-callback (hy.I "epsilon._runtime") ~function ~@signature ~@(forms.keywords #** given))])
                  [])]
      ~@body))
 
@@ -158,8 +157,8 @@ the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that 
 
       (define-c-struct timespec (sec :long) (nsec :long))
       (timespec :sec 5)    ; => timespec(sec=5, nsec=0)"
-  (setv [[name text special]] (read _hy_compiler "define-c-struct" fields [STRUCT-DEFINITION]))
-  `(setv ~name (.struct (hy.I "epsilon._runtime") ~text ~@(keywords :special special))))
+  (setv [[name text special]] (forms.read _hy_compiler "define-c-struct" fields [forms.STRUCT-DEFINITION]))
+  `(setv ~name (.struct (hy.I "epsilon._runtime") ~text ~@(forms.keywords :special special))))
 
 (defmacro define-c-struct-auto [_hy_compiler #* fields]
   "(define-c-struct-auto NAME \"struct tag { … };\")
@@ -168,8 +167,8 @@ the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that 
 
       (define-c-struct-auto pair \"struct pair { char c; double d; };\")
       pair.size    ; => 16"
-  (setv [name text] (read _hy_compiler "define-c-struct-auto" fields [NAME C-DEFINITION]))
-  `(setv ~name (.struct (hy.I "epsilon._runtime") ~text :name ~(c-name name))))
+  (setv [name text] (forms.read _hy_compiler "define-c-struct-auto" fields [forms.NAME forms.C-DEFINITION]))
+  `(setv ~name (.struct (hy.I "epsilon._runtime") ~text :name ~(forms.c-name name))))
 
 (defmacro with-c-struct [_hy_compiler #* fields]
   "(with-c-struct (NAME STRUCT :MEMBER VALUE …) BODY …)
@@ -180,8 +179,8 @@ the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that 
         (setv (struct-ref ts 'sec) 5)
         (dict ts))    ; => {\"sec\" 5  \"nsec\" 0}"
   (setv [bound body]
-        (read _hy_compiler "with-c-struct" fields
-              [(bindings "(NAME STRUCT)" NAME STRUCT (many FORM)) (many FORM)]))
+        (forms.read _hy_compiler "with-c-struct" fields
+              [(forms.bindings "(forms.NAME forms.STRUCT)" forms.NAME forms.STRUCT (many FORM)) (many FORM)]))
   `(with [~@(sum (lfor [name struct values] bound  [name `(~struct ~@values)]) [])]
      ~@body))
 
@@ -192,7 +191,7 @@ the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that 
 
       (setv (struct-ref ts 'sec) 123456789)"
   (setv [struct name]
-        (read _hy_compiler "struct-ref" fields [(value "a struct") (>> (form "a member's name") member)]))
+        (forms.read _hy_compiler "struct-ref" fields [(forms.value "a struct") (>> (forms.form "a member's name") forms.member)]))
   `(get ~struct ~name))
 
 
@@ -205,8 +204,8 @@ the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that 
 
       (foreign-alloc :int :count 3 :initial [7 8])"
   (setv [type count given]
-        (read _hy_compiler "foreign-alloc" fields [TYPE (maybe (value "a count")) (options "count" "initial")]))
-  `(.foreign-alloc (hy.I "epsilon._runtime") ~type.form ~@(if (is count None) [] [count]) ~@(keywords #** given)))
+        (forms.read _hy_compiler "foreign-alloc" fields [forms.TYPE (maybe (forms.value "a count")) (forms.options "count" "initial")]))
+  `(.foreign-alloc (hy.I "epsilon._runtime") ~type.form ~@(if (is count None) [] [count]) ~@(forms.keywords #** given)))
 
 (defmacro with-foreign-memory [_hy_compiler #* fields]
   "(with-foreign-memory ((NAME TYPE :count N :initial VALUES) …) BODY …)
@@ -216,11 +215,11 @@ the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that 
       (with-foreign-memory ((p :int :count 10 :initial (range 10)))
         (sum p))    ; => 45"
   (setv [bound body]
-        (read _hy_compiler "with-foreign-memory" fields
-              [(bindings "(NAME TYPE :count N)" NAME TYPE (maybe (value "a count")) (options "count" "initial")) (many FORM)]))
+        (forms.read _hy_compiler "with-foreign-memory" fields
+              [(forms.bindings "(forms.NAME forms.TYPE :count N)" forms.NAME forms.TYPE (maybe (forms.value "a count")) (forms.options "count" "initial")) (many FORM)]))
   `(with [~@(sum (lfor [name type count given] bound
                    [name `(.foreign-memory (hy.I "epsilon._runtime")
-                            ~type.form ~@(if (is count None) [] [count]) ~@(keywords #** given))])
+                            ~type.form ~@(if (is count None) [] [count]) ~@(forms.keywords #** given))])
                  [])]
      ~@body))
 
@@ -232,11 +231,11 @@ the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that 
       (with-pooled-memory ((p :int :count 100))
         (setv (get p 0) 7))"
   (setv [bound body]
-        (read _hy_compiler "with-pooled-memory" fields
-              [(bindings "(NAME TYPE :count N)" NAME TYPE (maybe (value "a count")) (options "count")) (many FORM)]))
+        (forms.read _hy_compiler "with-pooled-memory" fields
+              [(forms.bindings "(forms.NAME forms.TYPE :count N)" forms.NAME forms.TYPE (maybe (forms.value "a count")) (forms.options "count")) (many FORM)]))
   `(with [~@(sum (lfor [name type count given] bound
                    [name `(.pooled-memory (hy.I "epsilon._runtime")
-                            ~type.form ~@(if (is count None) [] [count]) ~@(keywords #** given))])
+                            ~type.form ~@(if (is count None) [] [count]) ~@(forms.keywords #** given))])
                  [])]
      ~@body))
 
@@ -250,8 +249,8 @@ the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that 
       (with-pinned-array (p data)
         (shared-call '(\"memset\" \"libc\") :pointer '(:pointer :int :size) p 7 1000))"
   (setv [bound body]
-        (read _hy_compiler "with-pinned-array" fields
-              [(bindings "(NAME ARRAY)" NAME (value "an array")) (many FORM)]))
+        (forms.read _hy_compiler "with-pinned-array" fields
+              [(forms.bindings "(forms.NAME ARRAY)" forms.NAME (forms.value "an array")) (many FORM)]))
   `(with [~@(sum (lfor [name array] bound  [name `(.pinned-array (hy.I "epsilon._runtime") ~array)]) [])]
      ~@body))
 
@@ -261,7 +260,7 @@ the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that 
   Make the calls in order; a list of all their results. ::
 
       (with-foreign-batch (my-strlen \"a\") (my-strlen \"bc\"))    ; => [1 2]"
-  (setv [calls] (read _hy_compiler "with-foreign-batch" fields [(many CALL)])
+  (setv [calls] (forms.read _hy_compiler "with-foreign-batch" fields [(many forms.CALL)])
         results (hy.gensym "results"))
   ;; Not a list display: Hy would move the statements that one call needs before the calls that come before it.
   `(do
@@ -275,8 +274,8 @@ the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that 
   The value behind a pointer, or ``INDEX`` elements further; the pointer says its type, or ``TYPE`` does. ::
 
       (deref p)  (deref p 3)  (deref p :int)  (deref p 3 :int)"
-  (setv [[pointer index type]] (read _hy_compiler "deref" fields [ELEMENT]))
-  `(.deref (hy.I "epsilon._runtime") ~pointer ~@(if (is index None) [] [index]) ~@(keywords :type type)))
+  (setv [[pointer index type]] (forms.read _hy_compiler "deref" fields [forms.ELEMENT]))
+  `(.deref (hy.I "epsilon._runtime") ~pointer ~@(if (is index None) [] [index]) ~@(forms.keywords :type type)))
 
 (defmacro sizeof [_hy_compiler #* fields]
   "(sizeof TYPE)
@@ -284,7 +283,7 @@ the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that 
   The bytes that a value of a type takes. ::
 
       (sizeof :int)    ; => 4"
-  (setv [type] (read _hy_compiler "sizeof" fields [TYPE]))
+  (setv [type] (forms.read _hy_compiler "sizeof" fields [forms.TYPE]))
   `(.sizeof (hy.I "epsilon._runtime") ~type.form))
 
 (defmacro alignof [_hy_compiler #* fields]
@@ -293,7 +292,7 @@ the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that 
   The alignment of a type, in bytes. ::
 
       (alignof :double)    ; => 8"
-  (setv [type] (read _hy_compiler "alignof" fields [TYPE]))
+  (setv [type] (forms.read _hy_compiler "alignof" fields [forms.TYPE]))
   `(.alignof (hy.I "epsilon._runtime") ~type.form))
 
 
@@ -305,7 +304,7 @@ the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that 
   Say how values of a Python class become a C type, or with ``from-foreign`` what the type's values become. ::
 
       (defconverter to-foreign [value pathlib.Path] :string (str value))"
-  (setv [direction [[value class]] type body]
-        (read _hy_compiler "defconverter" fields [DIRECTION CONVERTED TYPE (many FORM)]))
+  (setv [direction [[forms.value class]] type body]
+        (forms.read _hy_compiler "defconverter" fields [forms.DIRECTION forms.CONVERTED forms.TYPE (many FORM)]))
   `(defn [(.converter (hy.I "epsilon._runtime") ~direction ~class ~type.form)] ~(hy.gensym direction) [~value]
      ~@body))

@@ -21,7 +21,7 @@ from epsilon.errors import (
     shorten,
 )
 from epsilon.expressions import ctype
-from epsilon.structs import ArrayView, Struct, caller
+from epsilon.structs import Struct, caller, read, write
 from epsilon.typesystem import TAGS, WORDS, Array, CData, CType, Pointer, String, StructCType
 from epsilon.typesystem import hooks as type_hooks
 
@@ -56,7 +56,7 @@ class ForeignMemory(_backend.Guarded):
         place = index.__index__()
         if not 0 <= place < self.count:
             raise ForeignIndexError(f"index {place} of {self!r}, which has {self.count} elements")
-        return self.address + place * self.element.size
+        return place * self.element.size
 
     def __len__(self) -> int:
         return self.count
@@ -67,7 +67,7 @@ class ForeignMemory(_backend.Guarded):
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return [self[place] for place in range(*index.indices(self.count))]
-        return read(self.element, self._place(index), self)
+        return read(self.element, self, self._place(index))
 
     def __setitem__(self, index: Any, value: Any) -> None:
         if self.readonly:
@@ -79,15 +79,13 @@ class ForeignMemory(_backend.Guarded):
             for place, one in zip(places, values, strict=True):
                 self[place] = one
             return
-        address = self._place(index)
+        offset = self._place(index)
         try:
-            kept = self.element.converter.write(address, value)
+            write(self.element, self, offset, value)
         except ForeignError as error:
-            if error.function is None:
+            if error.function is None and self.alive:
                 error.args = (f"{self!r}: element {index}: {error.args[0]}",)
             raise
-        if kept is not None or self.element.is_pointer:
-            self.kept[address] = (kept, value)
 
     def __iter__(self) -> Iterator[Any]:
         return (self[place] for place in range(self.count))
@@ -109,13 +107,11 @@ class ForeignMemory(_backend.Guarded):
         return f"<foreign memory {Array(self.element, self.count).spelling}, {state}>"
 
 
-def read(element: CType, address: int, owner: Any) -> Any:
-    """The value of type ``element`` at ``address``: structs and arrays as views that keep ``owner`` alive."""
-    if isinstance(element, StructCType):
-        return element.python_class.view(address, owner)
-    if isinstance(element, Array):
-        return ArrayView(owner, element, address)
-    return element.converter.read(address)
+def read_raw(element: CType, address: int, owner: Any) -> Any:
+    """The value of type ``element`` at an address that C gave; a view of it keeps ``owner`` alive."""
+    if isinstance(element, (StructCType, Array)):
+        return read(element, ForeignMemory(element, 1, address, owner), 0)
+    return element.converter.read_at(address)
 
 
 def _element(type_: Any, what: str) -> CType:
@@ -305,7 +301,7 @@ def deref(pointer: Any, index: int = 0, type: Any = None) -> Any:
         raise ForeignTypeError(
             f"deref: {shorten(pointer)} points to {element.spelling}, which has no size; cast it first"
         )
-    return read(element, _raw_address(pointer, "deref") + index * element.size, pointer)
+    return read_raw(element, _raw_address(pointer, "deref") + index * element.size, pointer)
 
 
 def deref_int(pointer: Any, index: int = 0) -> int:
@@ -326,8 +322,8 @@ def _deref_as(element: CType, pointer: Any, index: Any) -> Any:
             raise ForeignIndexError(
                 f"{element.spelling} {index} of {shorten(pointer)}, which has {pointer.size} bytes"
             )
-        return read(element, pointer.address + offset, pointer)
-    return read(element, _raw_address(pointer, "deref") + offset, pointer)
+        return read(element, pointer, offset)
+    return read_raw(element, _raw_address(pointer, "deref") + offset, pointer)
 
 
 def _raw_address(pointer: Any, what: str) -> int:

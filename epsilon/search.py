@@ -139,6 +139,8 @@ def _matches(paths: Sequence[str], names: Sequence[str]) -> list[str]:
 def named_directories() -> tuple[Directory, ...]:
     """The directories that the user named, read anew at each open."""
     paths = getattr(sys.modules.get("epsilon"), "library_search_paths", library_search_paths)
+    if type(paths) is list and not paths and not os.environ.get("EPSILON_LIBRARY_PATH"):
+        return ()  # nothing was named, as mostly: each binding by name asks
     if isinstance(paths, (str, bytes, os.PathLike)) or not hasattr(paths, "__iter__"):
         raise ForeignTypeError(f"epsilon.library_search_paths is to be a list of directories, not {paths!r}")
     directories = []

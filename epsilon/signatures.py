@@ -13,7 +13,7 @@ from _thread import RLock
 from epsilon import _backend
 from epsilon.errors import ForeignTypeError, nearest, shorten
 from epsilon.expressions import ctype, is_fixed, known_names, parameter_types, plain_word, spell, word_of
-from epsilon.typesystem import Array, CType, Direction, FunctionType, Void
+from epsilon.typesystem import Array, CType, Direction, FunctionType, StructCType, Void
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 ABIS = ("default", "cdecl", "system", "stdcall", "fastcall")
 #: on every platform but 32-bit Windows these are the one convention there is
 _SAME_AS_DEFAULT = {"default", "cdecl", "system"}
+
+#: bytes that one call passes by value; a thread's stack may be as small as 128 KiB (musl)
+_LARGEST_CALL = 65536
 
 _lock = RLock()
 _interned: dict[tuple, Signature] = {}
@@ -76,9 +79,18 @@ class Signature:
 
     def compile(self, parameters: tuple[CType, ...], fixed: int = -1) -> Any:
         """A new trampoline for these parameters; ``fixed`` is how many come before a variadic tail."""
+        self.check_size(parameters)
         forced = "libffi" if _backend.strategy == "libffi" else None
         converters = tuple(parameter.converter for parameter in parameters)
         return _backend.Trampoline(self, self.result.converter, converters, fixed, forced)
+
+    def check_size(self, parameters: tuple[CType, ...]) -> None:
+        """Refuse what the C stack could not hold: C11 §5.2.4.1 asks of a compiler for 127 arguments."""
+        size = sum(parameter.size if isinstance(parameter, StructCType) else 8 for parameter in parameters)
+        if size > _LARGEST_CALL:
+            raise ForeignTypeError(
+                f"{len(parameters)} parameters of {size} bytes in all: a call passes at most {_LARGEST_CALL} bytes by value"
+            )
 
     def function_type(self) -> FunctionType:
         return FunctionType(self.result, self.parameters, self.variadic, self.abi)

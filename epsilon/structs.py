@@ -161,15 +161,30 @@ def _bytes_at(address: int, size: int) -> Any:
     return cffi.buffer(cffi.cast(_CHARACTERS, address), size)
 
 
+def read(ctype: CType, memory: Any, offset: int) -> Any:
+    """The value of type ``ctype`` in guarded memory: structs and arrays as views in place."""
+    if isinstance(ctype, StructCType):
+        return ctype.python_class.view(memory.address + offset, memory)
+    if isinstance(ctype, Array):
+        return ArrayView(memory, ctype, offset)
+    return ctype.converter.read(memory, offset)
+
+
+def write(ctype: CType, memory: Any, offset: int, value: Any) -> None:
+    """Write a value into guarded memory, which keeps alive what it then points to."""
+    kept = ctype.converter.write(memory, offset, value)
+    if kept is not None or ctype.is_pointer:
+        memory.kept[memory.address + offset] = (kept, value)
+
+
 # --- members --------------------------------------------------------------------------------------------------------
 
 
 class Field:
-    """A member that is read and written as one value."""
+    """A member: reading gives its value, or a view in place where it is a struct or an array."""
 
     def __init__(self, layout: Layout):
         self.name, self.ctype, self.offset = layout.name, layout.ctype, layout.offset
-        self.converter = layout.ctype.converter
         self.__doc__ = f"{layout.ctype.declare(layout.name)}, at byte {layout.offset}"
 
     def __get__(self, struct: Any, owner: type) -> Any:
@@ -185,32 +200,14 @@ class Field:
             raise
 
     def read(self, struct: Any) -> Any:
-        return self.converter.read(struct.address + self.offset)
+        return read(self.ctype, struct, self.offset)
 
     def write(self, struct: Any, value: Any) -> None:
-        address = struct.address + self.offset
-        kept = self.converter.write(address, value)
-        if kept is not None or self.ctype.is_pointer:
-            struct.kept[address] = (kept, value)
-
-
-class NestedField(Field):
-    """A struct inside a struct: reading gives a view in place."""
-
-    def read(self, struct: Any) -> Any:
-        return self.ctype.python_class.view(struct.address + self.offset, struct)
+        write(self.ctype, struct, self.offset, value)
 
 
 class ArrayField(Field):
-    """An array inside a struct: reading gives a view in place, writing takes a sequence of its length."""
-
-    def __init__(self, layout: Layout):
-        self.name, self.ctype, self.offset = layout.name, layout.ctype, layout.offset
-        self.converter = None
-        self.__doc__ = f"{layout.ctype.declare(layout.name)}, at byte {layout.offset}"
-
-    def read(self, struct: Any) -> Any:
-        return ArrayView(struct, self.ctype, struct.address + self.offset)
+    """An array inside a struct: writing takes a sequence of its length."""
 
     def write(self, struct: Any, value: Any) -> None:
         self.read(struct)[:] = value
@@ -243,10 +240,10 @@ class BitField(Field):
 class ArrayView(Sequence):
     """The elements of an array member, in place."""
 
-    __slots__ = ("_address", "_ctype", "_owner")
+    __slots__ = ("_ctype", "_offset", "_owner")
 
-    def __init__(self, owner: Any, found: Array, address: int):
-        self._owner, self._ctype, self._address = owner, found, address
+    def __init__(self, owner: Any, found: Array, offset: int):
+        self._owner, self._ctype, self._offset = owner, found, offset
 
     def __len__(self) -> int:
         return self._ctype.length or 0
@@ -257,18 +254,12 @@ class ArrayView(Sequence):
         place = index.__index__()
         if not 0 <= place < len(self):
             raise ForeignIndexError(f"index {place} of {self._ctype.spelling}, which has {len(self)} elements")
-        self._owner.address  # raises once the memory has ended  # noqa: B018
-        return self._address + place * self._ctype.target.size
+        return self._offset + place * self._ctype.target.size
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return [self[place] for place in range(*index.indices(len(self)))]
-        target, address = self._ctype.target, self._place(index)
-        if isinstance(target, StructCType):
-            return target.python_class.view(address, self._owner)
-        if isinstance(target, Array):
-            return ArrayView(self._owner, target, address)
-        return target.converter.read(address)
+        return read(self._ctype.target, self._owner, self._place(index))
 
     def __setitem__(self, index: Any, value: Any) -> None:
         if isinstance(index, slice):
@@ -279,13 +270,11 @@ class ArrayView(Sequence):
             for place, one in zip(places, values, strict=False):
                 self[place] = one
             return
-        target, address = self._ctype.target, self._place(index)
+        target, offset = self._ctype.target, self._place(index)
         if isinstance(target, Array):
-            ArrayView(self._owner, target, address)[:] = value
-            return
-        kept = target.converter.write(address, value)
-        if kept is not None or target.is_pointer:
-            self._owner.kept[address] = (kept, value)
+            ArrayView(self._owner, target, offset)[:] = value
+        else:
+            write(target, self._owner, offset, value)
 
     def __iter__(self) -> Iterator[Any]:
         return (self[place] for place in range(len(self)))
@@ -451,8 +440,6 @@ def caller_module() -> str:
 def _descriptor(layout: Layout) -> Field:
     if layout.bits is not None:
         return BitField(layout)
-    if isinstance(layout.ctype, StructCType):
-        return NestedField(layout)
     return ArrayField(layout) if isinstance(layout.ctype, Array) else Field(layout)
 
 
@@ -477,6 +464,8 @@ def passing(own: StructCType, has_bits: bool) -> tuple[str, str]:
     The elements are the codes of the scalars in it.  Where those would not lay out to the same size (a union, bit-fields),
     they stand for the same number of bytes with the same alignment.
     """
+    if own.size > 64:  # no ABI looks into so large a struct, and an array in it may have millions of elements
+        return "M", _unit(own)
     scalars = list(leaves(own))
     classes = [""] * ((own.size + 7) // 8)
     memory = own.size > 16
@@ -492,11 +481,15 @@ def passing(own: StructCType, has_bits: bool) -> tuple[str, str]:
     word = "M" if memory else "".join(kind or "S" for kind in classes)
     elements = "".join(_element(scalar) for _, scalar in scalars)
     if own.kind == "union" or has_bits or _size_of(elements) != own.size:
-        unit = {1: "B", 2: "H", 4: "I", 8: "Q", 16: "g"}.get(own.alignment, "Q")
-        elements = unit * (own.size // min(own.alignment, 16))
+        elements = _unit(own) * (own.size // min(own.alignment, 16))
         if word == "M" and own.size <= 16:
             elements = "g"
     return word, elements
+
+
+def _unit(own: StructCType) -> str:
+    """The scalar that has the alignment of a struct."""
+    return {1: "B", 2: "H", 4: "I", 8: "Q", 16: "g"}.get(own.alignment, "g")
 
 
 def _element(scalar: CType) -> str:

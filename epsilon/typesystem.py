@@ -697,7 +697,7 @@ class StructCType(CType):
 
     def convert(self, value: Any) -> Any:
         if isinstance(value, _backend.Guarded):
-            if value.pointer_type is self.converter.pointer_type:
+            if value.pointer_type is self.converter.pointer_type and value.size >= self.size:
                 return value
         elif isinstance(value, CData):
             if cffi.typeof(value) is self.backend:

@@ -6,11 +6,13 @@ a Function is a trampoline, an address and what the declaration asked for.
 
 from __future__ import annotations
 
+from operator import index
+
 import _cffi_backend as cffi
 
 from epsilon._abi.convert import Converter
 from epsilon._abi.guarded import VOID_POINTER, Cell, CodePointer, Record, explain, hooks, local, needs_shim
-from epsilon._abi.plan import PIECES, Registers, classes_of, passed_type
+from epsilon._abi.plan import PIECES, Registers, classes_of, is_x87, passed_type, returned_type
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _INT = cffi.new_primitive_type("int")
+_LONG_POINTER = cffi.new_pointer_type(cffi.new_primitive_type("long"))
 _LOWEST_ADDRESS, _HIGHEST_ADDRESS = -(1 << 8 * cffi.sizeof(VOID_POINTER) - 1), (1 << 8 * cffi.sizeof(VOID_POINTER)) - 1
 
 
@@ -28,7 +31,7 @@ def errno() -> int:
 
 def set_errno(value: int, /) -> None:
     """Set what errno() gives on this thread."""
-    local.errno = int(cffi.cast(_INT, value.__index__()))
+    local.errno = int(cffi.cast(_INT, cffi.newp(_LONG_POINTER, index(value))[0]))
 
 
 # --- one parameter --------------------------------------------------------------------------------------------------
@@ -115,7 +118,7 @@ class Trampoline:
         written = self.parameters if fixed < 0 else self.parameters[:fixed]
         types = tuple(type_ for parameter in written for type_ in parameter.types)
         #: the cffi type of a pointer to such a function
-        self.pointer = cffi.new_function_type(types, passed_type(result, True), fixed >= 0)
+        self.pointer = cffi.new_function_type(types, returned_type(result, True), fixed >= 0)
         self._callback_type = None
 
     def __repr__(self) -> str:
@@ -126,14 +129,20 @@ class Trampoline:
         """The cffi type of callbacks: the types as they are written, for libffi receives structs rightly."""
         if self._callback_type is None:
             types = tuple(passed_type(parameter.converter, True) for parameter in self.parameters)
-            self._callback_type = cffi.new_function_type(types, passed_type(self.result, False), False)
+            self._callback_type = cffi.new_function_type(types, returned_type(self.result, False), False)
         return self._callback_type
 
     def give(self, made: Any) -> Any:
         """What a callback returns to cffi for what the converter of the result made."""
         if self.result.base.code != "s":
             return made
-        return cffi.cast(cffi.new_pointer_type(passed_type(self.result, False)), made)[0]
+        return cffi.cast(cffi.new_pointer_type(returned_type(self.result, False)), made)[0]
+
+    def receive(self, raw: Any) -> Any:
+        """The Python value of a result."""
+        if not is_x87(self.result):
+            return self.result.get(raw)
+        return self.result.load(cffi.newp(cffi.new_pointer_type(cffi.typeof(raw)), raw))
 
     def __call__(self, /, *arguments: Any, **keywords: Any) -> Any:
         if len(arguments) != self.taken + 1 or keywords:
@@ -171,8 +180,9 @@ class Trampoline:
             self.prepare(arguments, values, kept, outputs, who)
             records = local.records
             depth = len(records)
-            # a call within a callback, or of a finalizer, leaves the errno of the call around it alone
-            outer_errno = cffi.get_errno() if depth else 0
+            # a call that a finalizer or a signal handler makes just before or after another one's jump
+            stray = depth > 0 and not records[-1].callbacks
+            outer_errno = cffi.get_errno() if stray else 0
             try:
                 records.append(record)
                 self.calls += 1
@@ -183,12 +193,12 @@ class Trampoline:
                     number = local.errno = cffi.get_errno()
             finally:
                 del records[depth:]
-                if depth:
+                if stray:
                     cffi.set_errno(outer_errno)
             if record.exception is not None:
                 _raise_parked(record)
             try:
-                value = self.result.get(raw)
+                value = self.receive(raw)
             except BaseException as error:
                 explain(who, -1, error)
                 raise

@@ -19,7 +19,7 @@ from _weakref import ref as weak_reference
 import _cffi_backend as cffi
 
 from epsilon._abi.call import Trampoline
-from epsilon._abi.guarded import UINTPTR, CodePointer, explain, hooks, park
+from epsilon._abi.guarded import UINTPTR, CodePointer, explain, hooks, local, park
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class Slot:
     __slots__ = ("closure", "file", "kept", "line", "name", "result", "reference", "results", "trampoline")
 
     def __init__(self, trampoline: Trampoline, callback: Callback, on_error: Any):
+        _free_oldest()
         self.trampoline = trampoline
         self.reference = weak_reference(callback, self.collected)
         self.name = _name_of(callback.callable)
@@ -65,8 +66,20 @@ class Slot:
         callback = self.reference()
         if callback is None or self not in _live:
             raise hooks.closed(self.name, self.file, self.line)
-        trampoline, callable_ = self.trampoline, callback._callable
-        trampoline.callbacks += 1
+        self.trampoline.callbacks += 1
+        records = local.records
+        if not records:
+            return self.run(callback._callable, raw)
+        record = records[-1]
+        record.callbacks += 1
+        try:
+            return self.run(callback._callable, raw)
+        finally:
+            record.callbacks -= 1
+
+    def run(self, callable_: Callable[..., Any], raw: tuple) -> Any:
+        """Call with the arguments that C passed; what cffi gets."""
+        trampoline = self.trampoline
         result = callable_(
             *[
                 parameter.converter.get(value)
@@ -77,20 +90,22 @@ class Slot:
         kept: list[Any] = []
         if trampoline.outputs:
             result = self.spread(result, raw, kept)
-        if self.result.code != "v":
-            try:
-                made = self.result.put(result, kept)
-            except BaseException as error:
-                explain(callable_, -1, error)
-                raise
-            result = trampoline.give(made)
-            if kept or self.result.code == "z":
-                kept.append((result, made))
-        else:
-            result = None
+        made = None if self.result.code == "v" else self.convert(callable_, result, kept)
         if kept:
+            kept.append(result)
             self.results[get_ident()] = tuple(kept)
-        return result
+        return made
+
+    def convert(self, callable_: Callable[..., Any], result: Any, kept: list[Any]) -> Any:
+        """The result proper, as cffi takes it."""
+        try:
+            made = self.result.put(result, kept)
+        except BaseException as error:
+            explain(callable_, -1, error)
+            raise
+        if self.result.base.code == "z":
+            kept.append(made)
+        return self.trampoline.give(made)
 
     def spread(self, result: Any, raw: tuple, kept: list[Any]) -> Any:
         """Write the values of :out and :inout parameters through C's pointers; what is left is the result."""
@@ -132,12 +147,16 @@ class Slot:
         if frame is not None:
             self.file, self.line = frame.f_code.co_filename, frame.f_lineno
         _ended.append(self)
-        while len(_ended) > QUARANTINE:
-            try:
-                oldest = _ended.popleft()
-            except IndexError:  # another thread was faster
-                return
-            oldest.closure = oldest.reference = None  # cycles, all of them
+
+
+def _free_oldest() -> None:
+    """Free the closures that ended QUARANTINE endings ago."""
+    while len(_ended) > QUARANTINE:
+        try:
+            oldest = _ended.popleft()
+        except IndexError:  # other threads were faster
+            return
+        oldest.closure = oldest.reference = None  # they lead back to the slot
 
 
 def _name_of(callable_: Callable[..., Any]) -> Any:

@@ -111,15 +111,31 @@ class Converter:
 
     # --- memory ---
 
-    def read(self, address: int, /) -> Any:
-        """The value at an address."""
+    def read_at(self, address: int, /) -> Any:
+        """read_at(address) → the value there; nothing is checked."""
         return self.load(cffi.cast(VOID_POINTER, address))
 
-    def write(self, address: int, value: Any, /) -> tuple | None:
-        """write(address, value) → what must be kept alive for as long as the memory points to it, or None."""
+    def read(self, memory: Any, offset: int, /) -> Any:
+        """read(memory, offset) → the value there."""
+        return self.read_at(self._place(memory, offset))
+
+    def write(self, memory: Any, offset: int, value: Any, /) -> tuple | None:
+        """write(memory, offset, value) → what the memory points to from now on, or None.
+
+        The conversion may run Python that ends the memory, so it writes elsewhere first.
+        """
         kept: list[Any] = []
-        self.store(cffi.cast(VOID_POINTER, address), value, kept)
+        copy = cffi.newp(self.outgoing_pointer)
+        self.store(copy, value, kept)
+        cffi.memmove(cffi.cast(VOID_POINTER, self._place(memory, offset)), copy, self.size)
         return tuple(kept) if kept else None
+
+    def _place(self, memory: Any, offset: int) -> int:
+        """The address of a value of this type in guarded memory."""
+        address = memory.address
+        if offset < 0 or 0 <= memory.size < offset + self.size:
+            raise IndexError(f"{self.size} bytes at byte {offset} of memory of {memory.size} bytes")
+        return address + offset
 
     def load(self, pointer: Any) -> Any:
         """The value behind a pointer cdata."""

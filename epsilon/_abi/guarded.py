@@ -70,10 +70,12 @@ def needs_shim(what: str) -> ForeignTypeError:
 class Record:
     """A foreign call in progress; the exception of a callback waits here until the call lands."""
 
-    __slots__ = ("exception",)
+    __slots__ = ("callbacks", "exception")
 
     def __init__(self) -> None:
         self.exception: BaseException | None = None
+        #: how many callbacks it is in
+        self.callbacks = 0
 
 
 class _Local(thread_local):

@@ -36,7 +36,7 @@ class Registers:
 
     def __init__(self, result: Converter):
         # §3.2.3: a result in memory, and only that, has its address passed as a first argument
-        self.integers = int(classes_of(result) == "M")
+        self.integers = int(classes_of(result) == "M" and not is_x87(result))
         self.floats = 0
 
     def take(self, classes: str) -> bool:
@@ -66,6 +66,19 @@ def passed_type(converter: Converter, incoming: bool) -> Any:
     if base.code == "v":
         return base.pointer_type
     return base.incoming if incoming else base.outgoing
+
+
+def is_x87(converter: Converter) -> bool:
+    """Whether it is a struct of one long double, which returns on the x87 stack like the number alone (§3.2.3), though
+    libffi looks for it in the integer registers."""
+    base = converter.base
+    return base.code == "s" and classes_of(base) == "M" and base.size == base.alignment == 16
+
+
+def returned_type(converter: Converter, incoming: bool) -> Any:
+    """The cffi type by which a result crosses."""
+    whole = passed_type(converter, incoming)
+    return PRIMITIVES["g"] if is_x87(converter) else whole
 
 
 _structs: dict[Any, Any] = {}
