@@ -1,7 +1,7 @@
-"""The table that ``require`` reads, filled when it is read: plain ``import epsilon`` imports no Hy.
+"""What keeps Hy out of plain ``import epsilon``, and the reader of forms out of a Hy module that is compiled already.
 
-``hy.macros.require`` takes ``epsilon.__dict__["_hy_macros"]``; a module ``__getattr__`` would not serve.  So the table is a
-real dict that imports ``epsilon.macros`` the first time anything looks into it.
+``hy.macros.require`` takes ``epsilon.__dict__["_hy_macros"]``; a module ``__getattr__`` would not serve.  So the table
+is a real dict that imports ``epsilon.macros`` the first time anything looks into it.
 """
 
 from __future__ import annotations
@@ -39,6 +39,10 @@ class MacroTable(dict):
         self._fill()
         return super().keys()
 
+    def values(self):
+        self._fill()
+        return super().values()
+
     def items(self):
         self._fill()
         return super().items()
@@ -46,3 +50,21 @@ class MacroTable(dict):
     def get(self, name, default=None):
         self._fill()
         return super().get(name, default)
+
+
+class Later:
+    """A module that is imported when the first of its attributes is asked for.
+
+    >>> Later("json").dumps([1, 2])
+    '[1, 2]'
+    """
+
+    def __init__(self, module: str):
+        self.__name = module
+
+    def __getattr__(self, name: str):
+        import importlib
+
+        value = getattr(importlib.import_module(self.__name), name)
+        setattr(self, name, value)
+        return value

@@ -83,7 +83,7 @@ def _symbols(model: Any) -> list[String]:
     return names
 
 
-def form(what: str) -> Parser:
+def any_form(what: str) -> Parser:
     """Any form; ``what`` says what is wanted."""
     return some(lambda model: True).named(what)
 
@@ -100,7 +100,7 @@ SYMBOLS = some(lambda model: isinstance(model, String) or is_list(model)).named(
 LIBRARY = value("a library (its name, or a form that gives it)")
 
 
-def word(model: Any) -> Any:
+def _word(model: Any) -> Any:
     """A name given as a keyword, a quoted symbol or a string, as a str; any other form as it is."""
     bare = unquoted(model)
     if isinstance(bare, Keyword):
@@ -108,12 +108,18 @@ def word(model: Any) -> Any:
     return str(bare) if isinstance(bare, String) or (isinstance(bare, Symbol) and bare is not model) else model
 
 
-def member(model: Any) -> Any:
-    """The form that names a struct's member: a symbol (quoted or not), keyword or string is the name itself."""
+REGISTERED = any_form("the signature's name") >> _word
+
+
+def _member(model: Any) -> Any:
     bare = unquoted(model)
     if isinstance(bare, Keyword):
         return String(c_name(bare.name))
     return String(c_name(bare)) if isinstance(bare, (Symbol, String)) and bare else model
+
+
+#: a struct's member: a symbol (quoted or not), keyword or string is its name; any other form gives the name
+MEMBER = any_form("a member's name") >> _member
 
 
 # --- types ----------------------------------------------------------------------------------------------------------
@@ -141,9 +147,9 @@ def _element(fields: tuple[Any, list]) -> tuple[Any, Any, Any]:
     return pointer, index, kind
 
 
-TYPE = form("a type") >> read_value_type
-RESULT = form("the result's type") >> read_result
-CHECKED_RESULT = form("the result's type") >> _checked_result
+TYPE = any_form("a type") >> read_value_type
+RESULT = any_form("the result's type") >> read_result
+CHECKED_RESULT = any_form("the result's type") >> _checked_result
 #: a pointer, and in either order the index and the type of the element, of which one or both may be missing
 ELEMENT = (value("a pointer") + many(FORM)) >> _element
 #: a list of types, and nothing that could be another list
@@ -176,7 +182,7 @@ TYPED = (some(looks_like_type).named("the result's type") >> read_result) + TYPE
 SIGNATURE = (
     (TYPED >> (lambda typed: [typed[0].form, type_list(typed[1])]))
     | ((some(_spells_type) >> read_result) + value("a list of parameter types") >> (lambda found: [found[0].form, found[1]]))
-    | (value("a registered name") >> (lambda model: [word(model)]))
+    | (value("a registered name") >> (lambda model: [_word(model)]))
 ).named("the result's type, or a registered name,")
 #: what shared-call calls, with literal types or without
 CALLED = ((FUNCTION + (TYPED >> list)) | (TARGET + SIGNATURE)).named('a function, ("symbol" LIBRARY),')
@@ -311,10 +317,6 @@ C_DEFINITION = value("the struct's declaration in C") >> _c_definition
 
 # --- options --------------------------------------------------------------------------------------------------------
 
-#: of a function
-FUNCTION_OPTIONS = ("critical", "errno", "check", "name", "doc", "optional", "abi")
-
-
 def options(*names: str) -> Parser:
     """Options of these names: keywords, each with a value; a dict by name."""
 
@@ -360,6 +362,9 @@ def _one_of(what: str, words: Sequence[str]) -> Any:
 
 
 _WORDS = {"check": _one_of("check", CHECKS), "abi": _one_of("calling convention", ABIS)}
+FUNCTION_OPTIONS = options("critical", "errno", "check", "name", "doc", "optional", "abi")
+#: where ``:count`` may also stand without its name
+COUNT = maybe(value("a count"))
 
 
 def default_check(result: Type) -> str:
@@ -415,7 +420,7 @@ def _direction(model: Any) -> str:
     return text
 
 
-DIRECTION = form("to-foreign or from-foreign") >> _direction
+DIRECTION = any_form("to-foreign or from-foreign") >> _direction
 #: the name and the class of the value that a converter takes
 CONVERTED = bindings("[VALUE CLASS]", NAME, value("a Python class"))
 
@@ -435,5 +440,7 @@ def _platforms(models: list) -> dict[str, list]:
     return found
 
 
+#: the name of a library that is being defined
+DEFINED_LIBRARY = some(lambda model: isinstance(unquoted(model), (Symbol, String))).named("a name") >> unquoted >> String
 _PLATFORM = some(is_list).named("a platform (:linux NAME …)")
 PLATFORMS = _PLATFORM + many(_PLATFORM) >> (lambda found: _platforms([found[0], *found[1]]))

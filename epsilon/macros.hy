@@ -1,15 +1,23 @@
 "The Lisp face: each macro checks its form and expands to a call of ``epsilon._runtime``, which carries the C declaration.
 
-What a form looks like is said here, in patterns; ``forms.py`` reads their fields and writes the C text. An expansion reaches
-the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that leave the user's names alone."
+What a form looks like is said here, in patterns; ``forms.py`` reads their fields and writes the C text. An expansion
+reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that leave the user's names alone."
 
 (import
   funcparserlib.parser [many maybe]
   hy.model-patterns [FORM]
   epsilon._macros [Later])
 
-;; Imported by the first form that is expanded: a compiled module that requires the macros has none to expand.
+;; Imported by the first form that is expanded: a compiled module requires the macros, and has no form to expand.
 (setv forms (Later "epsilon.forms"))
+
+(defn within [bindings body]
+  "The ``with`` form of ``[name value]`` pairs."
+  `(with [~@(sum bindings [])] ~@body))
+
+(defn block [function type count options]
+  "The call of a ``_runtime`` function that gives memory."
+  `(~function (hy.I "epsilon._runtime") ~type.form ~@(if (is count None) [] [count]) ~@(forms.keywords #** options)))
 
 
 ;;; Functions
@@ -17,18 +25,19 @@ the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that 
 (defmacro defshared [_hy_compiler #* fields]
   "(defshared NAME \"symbol\" LIBRARY RESULT (PARAMETER TYPE) … :OPTION VALUE …)
 
-  Define ``NAME`` as the C function ``symbol`` of a library, which is given by its name or by a form. A list of symbols is
-  tried in turn; ``...`` as the last parameter makes the function variadic. The options are ``:critical``, ``:errno``,
-  ``:check``, ``:name``, ``:doc``, ``:optional`` and ``:abi``; they mean what they mean for ``Library.bind``. ::
+  Define ``NAME`` as the C function ``symbol`` of a library, which is given by its name or by a form. A list of symbols
+  is tried in turn; ``...`` as the last parameter makes the function variadic. The options are ``:critical``,
+  ``:errno``, ``:check``, ``:name``, ``:doc``, ``:optional`` and ``:abi``; they mean what they mean for
+  ``Library.bind``. ::
 
       (defshared my-strlen \"strlen\" \"libc\" :unsigned-long (s :string))
       (my-strlen \"world\")         ; => 5
       (my-strlen :s \"by name\")    ; => 7"
-  (setv [name symbols library result parameters given]
+  (setv [name symbols library result parameters options]
         (forms.read _hy_compiler "defshared" fields
-              [forms.NAME forms.SYMBOLS forms.LIBRARY forms.RESULT forms.PARAMETERS (forms.options #* forms.FUNCTION-OPTIONS)]))
+          [forms.NAME forms.SYMBOLS forms.LIBRARY forms.RESULT forms.PARAMETERS forms.FUNCTION-OPTIONS]))
   (setv [text beside] (forms.declaration symbols result parameters))
-  `(setv ~name (.bind (hy.I "epsilon._runtime") ~library ~text ~@(forms.keywords #** beside #** given))))
+  `(setv ~name (.bind (hy.I "epsilon._runtime") ~library ~text ~@(forms.keywords #** beside #** options))))
 
 (defmacro defshared-with-errno [_hy_compiler #* fields]
   "(defshared-with-errno NAME \"symbol\" LIBRARY RESULT (PARAMETER TYPE) … :OPTION VALUE …)
@@ -39,12 +48,12 @@ the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that 
       (defshared-with-errno c-rmdir \"rmdir\" \"libc\" :int (path :string))
       (c-rmdir \"/no/such/folder\")
       ; ForeignOSError: rmdir(path='/no/such/folder') gave -1: [errno 2] No such file or directory"
-  (setv [name symbols library result parameters given]
+  (setv [name symbols library result parameters options]
         (forms.read _hy_compiler "defshared-with-errno" fields
-              [forms.NAME forms.SYMBOLS forms.LIBRARY forms.CHECKED-RESULT forms.PARAMETERS (forms.options #* forms.FUNCTION-OPTIONS)]))
+          [forms.NAME forms.SYMBOLS forms.LIBRARY forms.CHECKED-RESULT forms.PARAMETERS forms.FUNCTION-OPTIONS]))
   (setv [text beside] (forms.declaration symbols result parameters)
-        given {"errno" True  "check" (forms.default-check result)  #** given})
-  `(setv ~name (.bind (hy.I "epsilon._runtime") ~library ~text ~@(forms.keywords #** beside #** given))))
+        options {"errno" True  "check" (forms.default-check result)  #** options})
+  `(setv ~name (.bind (hy.I "epsilon._runtime") ~library ~text ~@(forms.keywords #** beside #** options))))
 
 (defmacro shared-call [_hy_compiler #* fields]
   "(shared-call (\"symbol\" LIBRARY) RESULT (TYPE …) ARGUMENT …)
@@ -54,26 +63,24 @@ the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that 
       (shared-call '(\"strlen\" \"libc\") :unsigned-long '(:string) \"hello\")    ; => 5
       (shared-call '(\"strlen\" \"libc\") 'strlen \"hello\")                      ; after (register-signature 'strlen …)"
   (setv [function signature arguments]
-        (forms.read _hy_compiler "shared-call" fields
-              [forms.CALLED (many FORM)]))
-  (when (isinstance function forms.Named)
-    (setv [result types] signature
-          [text beside] (forms.declaration function.symbols result (forms.nameless types)))
-    (return
-      `((.function (hy.I "epsilon._runtime") ~function.library ~text ~@(forms.keywords #** beside)) ~@arguments)))
-  `(.shared-call (hy.I "epsilon._runtime") ~function ~@signature ~@arguments))
+        (forms.read _hy_compiler "shared-call" fields [forms.CALLED (many FORM)]))
+  (if (isinstance function forms.Named)
+      (do
+        (setv [result types] signature
+              [text beside] (forms.declaration function.symbols result (forms.nameless types)))
+        `((.function (hy.I "epsilon._runtime") ~function.library ~text ~@(forms.keywords #** beside)) ~@arguments))
+      `(.shared-call (hy.I "epsilon._runtime") ~function ~@signature ~@arguments)))
 
 (defmacro define-library [_hy_compiler #* fields]
   "(define-library NAME (:linux \"file\" …) (:darwin \"file\" …) (:windows \"file\" …))
 
   Say what a library is called on each platform; its names are tried in turn. ::
 
-      (define-library ssl (:linux \"libssl.so.3\" \"libssl.so.1.1\") (:darwin \"libssl.dylib\") (:windows \"libssl-3-x64\"))
-      (defshared tls-client-method \"TLS_client_method\" \"ssl\" :pointer)"
+      (define-library tls (:linux \"libssl.so.3\" \"libssl.so.1.1\") (:darwin \"libssl.dylib\") (:windows \"libssl-3-x64\"))
+      (defshared tls-client-method \"TLS_client_method\" \"tls\" :pointer)"
   (setv [name platforms]
-        (forms.read _hy_compiler "define-library" fields
-              [(forms.value "a name") forms.PLATFORMS]))
-  `(.define-library (hy.I "epsilon._runtime") ~(forms.word `'~name) ~@(forms.keywords #** platforms)))
+        (forms.read _hy_compiler "define-library" fields [forms.DEFINED-LIBRARY forms.PLATFORMS]))
+  `(.define-library (hy.I "epsilon._runtime") ~name ~@(forms.keywords #** platforms)))
 
 
 ;;; Signatures
@@ -84,17 +91,18 @@ the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that 
   Give a signature a name that serves wherever types do. The options are ``:replace`` and ``:abi``. ::
 
       (register-signature 'strlen :unsigned-long '(:string))"
-  (setv [name signature given]
+  (setv [name signature options]
         (forms.read _hy_compiler "register-signature" fields
-              [(>> (forms.form "a name") forms.word) forms.SIGNATURE (forms.options "replace" "abi")]))
-  `(.register-signature (hy.I "epsilon._runtime") ~name ~@signature ~@(forms.keywords #** given)))
+          [forms.REGISTERED forms.SIGNATURE (forms.options "replace" "abi")]))
+  `(.register-signature (hy.I "epsilon._runtime") ~name ~@signature ~@(forms.keywords #** options)))
 
 (defmacro get-or-create-trampoline [_hy_compiler #* fields]
   "(get-or-create-trampoline RESULT (TYPE …))
 
   The one trampoline of a signature, a callable ``(trampoline address #* arguments)``. ::
 
-      ((get-or-create-trampoline :unsigned-long '(:string)) (.address (lib-open \"libc\") \"strlen\") \"hello\")    ; => 5"
+      (setv trampoline (get-or-create-trampoline :unsigned-long '(:string)))
+      (trampoline (.address (lib-open \"libc\") \"strlen\") \"hello\")    ; => 5"
   (setv [signature] (forms.read _hy_compiler "get-or-create-trampoline" fields [forms.SIGNATURE]))
   `(.get-or-create-trampoline (hy.I "epsilon._runtime") ~@signature))
 
@@ -110,11 +118,11 @@ the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that 
       (defcallback compare-ints :int ((a (:in :int)) (b (:in :int)))
         (- a b))
       (qsort array 8 4 compare-ints)"
-  (setv [name result parameters given body]
+  (setv [name result parameters options body]
         (forms.read _hy_compiler "defcallback" fields
-              [forms.NAME forms.RESULT forms.PARAMETER-LIST (forms.options "on-error" "abi") (many FORM)]))
+          [forms.NAME forms.RESULT forms.PARAMETER-LIST (forms.options "on-error" "abi") (many FORM)]))
   (setv [text special] (forms.prototype (forms.c-name name) result parameters))
-  `(defn [(.callback (hy.I "epsilon._runtime") ~text ~@(forms.keywords :special special #** given))]
+  `(defn [(.callback (hy.I "epsilon._runtime") ~text ~@(forms.keywords :special special #** options))]
      ~name [~@(forms.inputs parameters)]
      ~@body))
 
@@ -125,10 +133,10 @@ the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that 
   registered name may stand in place of the types. ::
 
       (make-callback (fn [x] (* x 2)) :int '(:int))"
-  (setv [function signature given]
+  (setv [function signature options]
         (forms.read _hy_compiler "make-callback" fields
-              [(forms.form "a function") forms.SIGNATURE (forms.options "on-error")]))
-  `(.make-callback (hy.I "epsilon._runtime") ~function ~@signature ~@(forms.keywords #** given)))
+          [(forms.any-form "a function") forms.SIGNATURE (forms.options "on-error")]))
+  `(.make-callback (hy.I "epsilon._runtime") ~function ~@signature ~@(forms.keywords #** options)))
 
 (defmacro with-callback [_hy_compiler #* fields]
   "(with-callback (NAME FUNCTION RESULT (TYPE …) :on-error VALUE) BODY …)
@@ -137,15 +145,15 @@ the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that 
 
       (with-callback (cmp (fn [a b] (- (deref-int a) (deref-int b))) :int '(:pointer :pointer))
         (qsort array 8 4 cmp))"
-  (setv [bound body]
+  (setv [bindings body]
         (forms.read _hy_compiler "with-callback" fields
-              [(forms.bindings "(forms.NAME FUNCTION forms.RESULT (forms.TYPE …))"
-                         forms.NAME (forms.form "a function") forms.SIGNATURE (forms.options "on-error"))
-               (many FORM)]))
-  `(with [~@(sum (lfor [name function signature given] bound
-                   [name `(.make-callback (hy.I "epsilon._runtime") ~function ~@signature ~@(forms.keywords #** given))])
-                 [])]
-     ~@body))
+          [(forms.bindings "(NAME FUNCTION RESULT (TYPE …))"
+             forms.NAME (forms.any-form "a function") forms.SIGNATURE (forms.options "on-error"))
+           (many FORM)]))
+  (within
+    (lfor [name function signature options] bindings
+      [name `(.make-callback (hy.I "epsilon._runtime") ~function ~@signature ~@(forms.keywords #** options))])
+    body))
 
 
 ;;; Structs
@@ -178,21 +186,21 @@ the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that 
       (with-c-struct (ts timespec)
         (setv (struct-ref ts 'sec) 5)
         (dict ts))    ; => {\"sec\" 5  \"nsec\" 0}"
-  (setv [bound body]
+  (setv [bindings body]
         (forms.read _hy_compiler "with-c-struct" fields
-              [(forms.bindings "(forms.NAME forms.STRUCT)" forms.NAME forms.STRUCT (many FORM)) (many FORM)]))
-  `(with [~@(sum (lfor [name struct values] bound  [name `(~struct ~@values)]) [])]
-     ~@body))
+          [(forms.bindings "(NAME STRUCT)" forms.NAME forms.STRUCT (many FORM)) (many FORM)]))
+  (within (lfor [name struct values] bindings  [name `(~struct ~@values)]) body))
 
 (defmacro struct-ref [_hy_compiler #* fields]
   "(struct-ref STRUCT 'MEMBER)
 
-  The value of a member, which can be assigned. A symbol, quoted or not, is the member's name; any other form gives it. ::
+  The value of a member, which can be assigned. A symbol, quoted or not, is the member's name; any other form gives
+  it. ::
 
       (setv (struct-ref ts 'sec) 123456789)"
-  (setv [struct name]
-        (forms.read _hy_compiler "struct-ref" fields [(forms.value "a struct") (>> (forms.form "a member's name") forms.member)]))
-  `(get ~struct ~name))
+  (setv [struct member]
+        (forms.read _hy_compiler "struct-ref" fields [(forms.value "a struct") forms.MEMBER]))
+  `(get ~struct ~member))
 
 
 ;;; Memory
@@ -203,9 +211,9 @@ the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that 
   Allocate ``N`` values of a type, or one; ``foreign-free`` ends it. ::
 
       (foreign-alloc :int :count 3 :initial [7 8])"
-  (setv [type count given]
-        (forms.read _hy_compiler "foreign-alloc" fields [forms.TYPE (maybe (forms.value "a count")) (forms.options "count" "initial")]))
-  `(.foreign-alloc (hy.I "epsilon._runtime") ~type.form ~@(if (is count None) [] [count]) ~@(forms.keywords #** given)))
+  (setv [type count options]
+        (forms.read _hy_compiler "foreign-alloc" fields [forms.TYPE forms.COUNT (forms.options "count" "initial")]))
+  (block '.foreign-alloc type count options))
 
 (defmacro with-foreign-memory [_hy_compiler #* fields]
   "(with-foreign-memory ((NAME TYPE :count N :initial VALUES) …) BODY …)
@@ -214,14 +222,13 @@ the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that 
 
       (with-foreign-memory ((p :int :count 10 :initial (range 10)))
         (sum p))    ; => 45"
-  (setv [bound body]
+  (setv [bindings body]
         (forms.read _hy_compiler "with-foreign-memory" fields
-              [(forms.bindings "(forms.NAME forms.TYPE :count N)" forms.NAME forms.TYPE (maybe (forms.value "a count")) (forms.options "count" "initial")) (many FORM)]))
-  `(with [~@(sum (lfor [name type count given] bound
-                   [name `(.foreign-memory (hy.I "epsilon._runtime")
-                            ~type.form ~@(if (is count None) [] [count]) ~@(forms.keywords #** given))])
-                 [])]
-     ~@body))
+          [(forms.bindings "(NAME TYPE :count N)" forms.NAME forms.TYPE forms.COUNT (forms.options "count" "initial"))
+           (many FORM)]))
+  (within
+    (lfor [name type count options] bindings  [name (block '.foreign-memory type count options)])
+    body))
 
 (defmacro with-pooled-memory [_hy_compiler #* fields]
   "(with-pooled-memory ((NAME TYPE :count N) …) BODY …)
@@ -230,29 +237,27 @@ the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that 
 
       (with-pooled-memory ((p :int :count 100))
         (setv (get p 0) 7))"
-  (setv [bound body]
+  (setv [bindings body]
         (forms.read _hy_compiler "with-pooled-memory" fields
-              [(forms.bindings "(forms.NAME forms.TYPE :count N)" forms.NAME forms.TYPE (maybe (forms.value "a count")) (forms.options "count")) (many FORM)]))
-  `(with [~@(sum (lfor [name type count given] bound
-                   [name `(.pooled-memory (hy.I "epsilon._runtime")
-                            ~type.form ~@(if (is count None) [] [count]) ~@(forms.keywords #** given))])
-                 [])]
-     ~@body))
+          [(forms.bindings "(NAME TYPE :count N)" forms.NAME forms.TYPE forms.COUNT (forms.options "count"))
+           (many FORM)]))
+  (within
+    (lfor [name type count options] bindings  [name (block '.pooled-memory type count options)])
+    body))
 
 (defmacro with-pinned-array [_hy_compiler #* fields]
   "(with-pinned-array (NAME ARRAY) BODY …)
 
-  A pointer to the memory of a ``bytearray``, ``array``, NumPy array …, without a copy, for the length of the body. A list
-  of such bindings pins several. ::
+  A pointer to the memory of a ``bytearray``, ``array``, NumPy array …, without a copy, for the length of the body. A
+  list of such bindings pins several. ::
 
       (setv data (bytearray 1000))
       (with-pinned-array (p data)
         (shared-call '(\"memset\" \"libc\") :pointer '(:pointer :int :size) p 7 1000))"
-  (setv [bound body]
+  (setv [bindings body]
         (forms.read _hy_compiler "with-pinned-array" fields
-              [(forms.bindings "(forms.NAME ARRAY)" forms.NAME (forms.value "an array")) (many FORM)]))
-  `(with [~@(sum (lfor [name array] bound  [name `(.pinned-array (hy.I "epsilon._runtime") ~array)]) [])]
-     ~@body))
+          [(forms.bindings "(NAME ARRAY)" forms.NAME (forms.value "an array")) (many FORM)]))
+  (within (lfor [name array] bindings  [name `(.pinned-array (hy.I "epsilon._runtime") ~array)]) body))
 
 (defmacro with-foreign-batch [_hy_compiler #* fields]
   "(with-foreign-batch CALL …)
@@ -271,7 +276,7 @@ the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that 
 (defmacro deref [_hy_compiler #* fields]
   "(deref POINTER INDEX TYPE)
 
-  The value behind a pointer, or ``INDEX`` elements further; the pointer says its type, or ``TYPE`` does. ::
+  The value behind a pointer, or ``INDEX`` elements further. Its type is the pointer's, or ``TYPE``. ::
 
       (deref p)  (deref p 3)  (deref p :int)  (deref p 3 :int)"
   (setv [[pointer index type]] (forms.read _hy_compiler "deref" fields [forms.ELEMENT]))
@@ -301,10 +306,10 @@ the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that 
 (defmacro defconverter [_hy_compiler #* fields]
   "(defconverter to-foreign [VALUE CLASS] TYPE BODY …)
 
-  Say how values of a Python class become a C type, or with ``from-foreign`` what the type's values become. ::
+  Say how values of a Python class become a C type; or with ``from-foreign``, what the type's values of a class become. ::
 
       (defconverter to-foreign [value pathlib.Path] :string (str value))"
-  (setv [direction [[forms.value class]] type body]
+  (setv [direction [[value class]] type body]
         (forms.read _hy_compiler "defconverter" fields [forms.DIRECTION forms.CONVERTED forms.TYPE (many FORM)]))
   `(defn [(.converter (hy.I "epsilon._runtime") ~direction ~class ~type.form)] ~(hy.gensym direction) [~value]
      ~@body))
