@@ -1,20 +1,21 @@
 /* epsilon._shim: floor 0 in C.
  *
- * Overview.  A signature is compiled once into a Trampoline (plan.c): for each parameter a Converter (convert.c) and a
- * place.  A Function (call.c) is a trampoline, an address and flags; calling it runs the converters, which write C values
- * straight into the words of the call, jumps, and converts the result.  A Callback (callback.c) is the way back: C jumps
- * to a closure, the same converters make Python values, and the result travels back.  A Cell and a Guarded (guarded.c) are
- * the lives of a library and of memory.  The shim knows nothing of names, libraries, C text or Hy: those come as
- * `signature`, `declaration` and `ctype` objects that it only hands back.
+ * Overview.  A signature is compiled once into a Trampoline (plan.c): for each parameter a Converter (converter.c) and a
+ * place.  A Function (function.c) is a trampoline, an address and flags; calling it (call.c) runs the conversions
+ * (convert.c), which write C values straight into the words of the call, jumps, and converts the result.  A Callback
+ * (callback.c) is the way back: C jumps to a thunk (thunks.c) or to a closure of libffi's, the same conversions make Python
+ * values, and the result travels back (upcall.c).  A Cell and a Guarded (guarded.c) are the lives of a library and of
+ * memory.  The shim knows nothing of names, libraries, C text or Hy: those come as `signature`, `declaration` and `ctype`
+ * objects that it only hands back.
  *
  * Implementation.  Common values are converted inline; anything unusual goes to one Python hook, `adapt`, which gives a
  * plain value or raises.  So the C code has no table of types and no error texts of its own, and both live in Python once,
- * for this implementation and for the one over cffi's ABI mode (epsilon/_abi.py).
+ * for this implementation and for the one over cffi's ABI mode (epsilon/_abi).
  *
  * Life cycle.  A Converter lives as long as its CType, a Trampoline as long as its Signature or any function or callback
  * of it; a cif's type array belongs to its trampoline.  Python objects that a call borrows C memory from are kept in the
  * call's Frame until it lands.  Exceptions of callbacks are parked in the thread's Record and raised on landing.
- * A closure's Slot is never freed, only reused, and late (callback.c).
+ * A callback's Slot is never freed, only reused, and late (callback.c).
  */
 #include "shim.h"
 

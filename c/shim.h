@@ -137,13 +137,31 @@ typedef struct {
 typedef struct Slot Slot;
 
 /* A C function pointer with a Python callable behind it. */
-typedef struct {
+typedef struct Callback {
     PyObject_HEAD
     Slot *slot;         /* NULL once it is closed */
     PyObject *callable;
     PyObject *weakrefs;
     void *code;
 } Callback;
+
+/* A C function pointer, for ever; which callback it leads to changes. */
+struct Slot {
+    Callback *callback;      /* borrowed; NULL once closed */
+    Trampoline *trampoline;
+    void *code;              /* the C function pointer: the thunk, or the closure's */
+    void *thunk;             /* or NULL */
+    ffi_closure *closure;    /* or NULL; made when a signature first needs it */
+    void *closure_code;
+    char *answer;            /* what C gets instead of a result, or NULL for zeros */
+    PyObject *kept;          /* what `answer` points to, or NULL */
+    PyObject *name, *file;   /* of the closed callback */
+    int line;
+    int entered;             /* C calls that are in it now; it serves nobody else meanwhile */
+    char jump, hidden;       /* of the trampoline: read before the GIL is there */
+    PyObject *returned;      /* thread → what the last result given to C there points to; or NULL */
+    struct Slot *next;       /* in the queue */
+};
 
 /* --- a foreign call in progress ----------------------------------------------------------------------------------- */
 
@@ -204,6 +222,7 @@ int is_wide(const Converter *c);
 int plan_callback(Trampoline *t);
 
 /* call.c */
+vectorcallfunc function_entry(const Function *f);
 PyObject *trampoline_vectorcall(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames);
 int function_resolve(Function *self);
 PyObject *shim_errno(PyObject *, PyObject *);
@@ -216,7 +235,10 @@ typedef struct {
     uint64_t xmm0, xmm1;
 } ThunkCall;
 void *thunk_take(void *user);
+
+/* upcall.c: what thunks and libffi's closures call */
 void thunk_run(void *user, ThunkCall *call);
+void upcall_closure(ffi_cif *cif, void *where, void **pointers, void *user);
 
 /* errors that travel beside C */
 PyObject *take_exception(void);

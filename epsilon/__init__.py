@@ -59,6 +59,9 @@ __version__ = "0.1.0"
 #: where ``require`` looks; a lazy table, so that plain ``import epsilon`` does not import Hy
 _hy_macros = _MacroTable()
 
+#: what Hy makes of ``null-pointer?``
+hyx_null_pointerXquestion_markX = is_null_pointer
+
 __all__ = [
     "alignof",
     "Callback",

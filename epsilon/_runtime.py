@@ -2,8 +2,8 @@
 
 A user's compiled ``.hy`` file holds expansions that an older Epsilon made, and is not compiled again when Epsilon is
 upgraded.  So each function here keeps its name, its parameters and their meaning for ever; a new macro that needs more
-gets a new function or a new optional parameter.  C text is what cffi's ``cdef`` takes; ``special`` gives the types that C
-text cannot say, by parameter position (``"result"`` for the result) or by member name, as type expressions.
+gets a new function or a new optional parameter.  C text is what cffi's ``cdef`` takes; ``special`` gives the types that
+C text cannot say, by parameter position (``"result"`` for the result) or by member name, as type expressions.
 """
 
 from __future__ import annotations
@@ -86,4 +86,5 @@ def converter(direction: str, python_type: type, type: Any) -> Callable:
     ... def real(value):
     ...     return value.real
     """
-    return {"to-foreign": convert_to_foreign, "from-foreign": convert_from_foreign}[direction].register(python_type, type)
+    converters = {"to-foreign": convert_to_foreign, "from-foreign": convert_from_foreign}
+    return converters[direction].register(python_type, type)

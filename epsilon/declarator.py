@@ -137,7 +137,8 @@ def parse_body(text: str, define: Callable[[Body], CType]) -> Body:
 
 # --- plain prototypes, remembered -----------------------------------------------------------------------------------
 # A module declares hundreds of functions, mostly without parentheses inside the parameter list, and their parts repeat:
-# ``const char *s`` is read once.  What was remembered holds for as long as the tags and typedefs in it mean what they meant.
+# ``const char *s`` is read once.  What was remembered holds for as long as the tags and typedefs in it mean what they
+# meant.
 
 _RESERVED = _BASIC | _QUALIFIERS | _STORAGE | {"struct", "union", "enum"}
 
@@ -335,9 +336,8 @@ class Reader:
     def groups(self) -> bool:
         """Whether the parenthesis here encloses a declarator, not parameters."""
         following = self.tokens[self.position + 1] if self.position + 1 < len(self.tokens) else ""
-        return following in ("*", "(") or (
-            following[:1].isalpha() and following not in _BASIC | _QUALIFIERS | set(TYPEDEFS) | {"struct", "union", "enum"}
-        )
+        named = following[:1].isalpha() or following[:1] == "_"
+        return following in ("*", "(") or (named and following not in _RESERVED and following not in TYPEDEFS)
 
     def skip_group(self) -> None:
         depth = 1

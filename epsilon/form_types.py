@@ -1,7 +1,8 @@
-"""Types as a Hy form spells them: read as models, with the C text that says them and the form that gives them at run time.
+"""Types as a Hy form spells them: the C text that says them, and the form that gives them at run time.
 
-Whatever is wrong is a :class:`FormError` with the model that it is wrong in, so that the macro can point at it.  A variable
-(a struct type that the same file defines) means something at run time only: an :class:`Unknown` stands for it here.
+Whatever is wrong is a :class:`FormError` with the model that it is wrong in, so that the macro can point at it.  A
+variable, such as a struct type that the same file defines, means something at run time only: an :class:`Unknown` stands
+for it here.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def c_name(name: Any) -> str:
     >>> c_name("file-name"), c_name("long")
     ('file_name', 'long_')
     """
-    mangled = re.sub(r"[^\x00-\x7f]", lambda found: f"_{ord(found[0]):x}_", hy.mangle(name))
+    mangled = re.sub(r"[^A-Za-z0-9_]", lambda found: f"_{ord(found[0]):x}_", hy.mangle(name))
     return f"{mangled}_" if mangled in _KEYWORDS or mangled in TYPEDEFS else mangled
 
 
@@ -103,8 +104,8 @@ def _sayable(found: CType, parameter: bool = False) -> bool:
     if isinstance(found, Array):  # as a parameter, C takes it for a pointer
         return not parameter and found.length is not None and _sayable(found.target)
     if isinstance(found, FunctionPointer):
-        target = found.target
-        return target.abi == "default" and _sayable(target.result) and all(_sayable(p, True) for p in target.parameters)
+        own = found.target
+        return own.abi == "default" and _sayable(own.result) and all(_sayable(each, True) for each in own.parameters)
     return _sayable(found.target) if isinstance(found, Pointer) else True
 
 
@@ -176,7 +177,8 @@ def _word(word: Keyword, model: Any) -> Type:
         return Type(ctype(word.name), word.name)
     except ForeignTypeError:
         if word.name in _COMPOUND:
-            raise FormError(f"{word} alone is no type; it is written {_COMPOUND[word.name].spelling}", model) from None
+            spelling = _COMPOUND[word.name].spelling
+            raise FormError(f"{word} alone is no type; it is written {spelling}", model) from None
         near = nearest(str(word), [f":{known}" for known in WORDS])
         hint = near or "; a variable that holds a type is written without the colon"
         raise FormError(f"unknown type {word}{hint}", model) from None
@@ -196,11 +198,12 @@ _C_WORDS = {"void", "char", "short", "int", "long", "float", "double", "signed",
 
 
 def _symbol(symbol: Symbol, model: Any) -> Type:
-    if symbol in _C_WORDS or symbol in TYPEDEFS:
-        return Type(ctype(str(symbol)), str(symbol))
-    if symbol in ("None", "True", "False", "..."):
-        raise FormError(f"{symbol} is no type", model)
-    return _variable(symbol, symbol)
+    name = str(symbol)
+    if name in _C_WORDS or name in TYPEDEFS:
+        return Type(ctype(name), name)
+    if name in ("None", "True", "False", "..."):
+        raise FormError(f"{name} is no type", model)
+    return _variable(name, symbol)
 
 
 def _variable(tag: Any, form: Any) -> Type:
@@ -275,7 +278,7 @@ def _of_types(head: str, arguments: list) -> tuple:
 
 def _of_tag(head: str, arguments: list) -> tuple:
     name = unquoted(arguments[0])
-    if not isinstance(name, (Symbol, String, Keyword)):
+    if not isinstance(name, (Symbol, String, Keyword)) or not name:
         raise FormError(f"the tag of a {head} is a name, not {shown(name)}", arguments[0])
     tag = c_name(name.name if isinstance(name, Keyword) else name)
     return Unknown(f"{head} {tag}", True), [tag], True

@@ -1,8 +1,9 @@
 """What the forms of ``macros.hy`` are made of: patterns for their fields, and the C declarations that they mean.
 
-A pattern is a parser of ``hy.model_patterns`` that also reads what it matches: ``TYPE`` gives a ``Type``, ``PARAMETERS`` a
-list of :class:`Parameter`.  :func:`read` applies patterns to a macro's arguments and turns a mistake into Hy's own syntax
-error at the line and column of the user's field.  All of this runs where a form is expanded, never at run time.
+A pattern is a parser of ``hy.model_patterns`` that also reads what it matches: ``TYPE`` gives a ``Type``,
+``PARAMETERS`` a list of :class:`Parameter`.  :func:`read` applies patterns to a macro's arguments and turns a mistake
+into Hy's own syntax error at the line and column of the user's field.  All of this runs where a form is expanded, never
+at run time.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import hy
 from funcparserlib.parser import NoParseError, Parser, finished, many, maybe, some
 from hy.errors import HySyntaxError
 from hy.model_patterns import FORM, KEYWORD, whole
-from hy.models import Expression, Keyword, List, String, Symbol
+from hy.models import Expression, Keyword, List, String, Symbol, Tuple
 
 from epsilon.declarator import parse_body
 from epsilon.errors import ForeignTypeError, nearest
@@ -38,12 +39,15 @@ from epsilon.signatures import ABIS
 from epsilon.typesystem import WORDS, tagged
 
 
-def read(compiler: Any, macro: str, form: Sequence[Any], fields: Sequence[Parser]) -> Any:
-    """The values of the ``fields`` of a call of ``macro`` with the arguments ``form``; or a syntax error where it is wrong."""
+def read(compiler: Any, macro: str, fields: Sequence[Any], patterns: Sequence[Parser]) -> Any:
+    """What ``patterns`` read of the ``fields`` of a call of ``macro``.
+
+    Raises ``HySyntaxError`` where the user's field is that is wrong.
+    """
     try:
-        return whole(fields).parse(form)
+        return whole(patterns).parse(fields)
     except NoParseError as error:
-        message, model = _mismatch(form, error)
+        message, model = _mismatch(fields, error)
         message += f"\nThe form is {_usage(macro)}"
     except FormError as error:
         message, model = str(error), error.model
@@ -53,14 +57,14 @@ def read(compiler: Any, macro: str, form: Sequence[Any], fields: Sequence[Parser
     raise HySyntaxError(f"{macro}: {message}", model, filename, source)
 
 
-def _mismatch(form: Sequence[Any], error: NoParseError) -> tuple[str, Any]:
+def _mismatch(fields: Sequence[Any], error: NoParseError) -> tuple[str, Any]:
     """What a pattern wanted, and the model that it met instead."""
     place, wanted = error.state.max, getattr(error.state.parser, "name", finished.name)
-    if place >= len(form):
+    if place >= len(fields):
         return f"the form ends where {wanted} is wanted", None
     if wanted == finished.name:
-        return f"{shown(form[place])} is not wanted here", form[place]
-    return f"{wanted} is wanted here, not {shown(form[place])}", form[place]
+        return f"{shown(fields[place])} is not wanted here", fields[place]
+    return f"{wanted} is wanted here, not {shown(fields[place])}", fields[place]
 
 
 def _usage(macro: str) -> str:
@@ -95,8 +99,9 @@ def value(what: str) -> Parser:
 
 #: the Lisp name that a form defines or binds
 NAME = some(lambda model: isinstance(model, Symbol) and not is_ellipsis(model)).named("a name (a symbol)")
+_NAMES = some(lambda model: isinstance(model, String) or is_list(model)).named("the C symbol's name (a string)")
 #: a C symbol, or several that are tried in turn
-SYMBOLS = some(lambda model: isinstance(model, String) or is_list(model)).named("the C symbol's name (a string)") >> _symbols
+SYMBOLS = _NAMES >> _symbols
 LIBRARY = value("a library (its name, or a form that gives it)")
 
 
@@ -123,7 +128,6 @@ MEMBER = any_form("a member's name") >> _member
 
 
 # --- types ----------------------------------------------------------------------------------------------------------
-
 
 
 def _checked_result(model: Any) -> Type:
@@ -159,29 +163,41 @@ STRUCT = some(lambda model: not isinstance(unquoted(model), (Keyword, String))).
 
 
 class Named(NamedTuple):
-    """A function given by literals: its symbol (or several to be tried), and the form of its library."""
+    """A function whose symbol is a literal, and the form of its library."""
 
-    symbols: list[String]
+    symbol: String
     library: Any
+
+
+_IDENTIFIER = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 
 def _is_pair(model: Any) -> bool:
     bare = unquoted(model)
-    return is_list(model) and len(bare) == 2 and isinstance(bare[0], String) and not isinstance(bare[1], Keyword)
+    if not is_list(model) or len(bare) != 2 or isinstance(bare[1], Keyword):
+        return False
+    return isinstance(bare[0], String) and bool(_IDENTIFIER.fullmatch(bare[0]))
+
+
+def _pair(model: Any) -> Any:
+    """A literal pair as a tuple whose elements are evaluated; any other form as it is."""
+    bare = unquoted(model)
+    return Tuple(bare) if is_list(model) and len(bare) == 2 and isinstance(bare[0], String) else model
 
 
 def _spells_type(model: Any) -> bool:
     return isinstance(unquoted(model), Keyword) or (is_list(model) and looks_like_type(model))
 
 
-FUNCTION = some(_is_pair).named('("symbol" LIBRARY)') >> (lambda model: Named(_symbols(unquoted(model)[0]), unquoted(model)[1]))
-TARGET = value('("symbol" LIBRARY)')
+FUNCTION = some(_is_pair).named('("symbol" LIBRARY)') >> (lambda model: Named(*unquoted(model)))
+TARGET = value('("symbol" LIBRARY)') >> _pair
 #: a result's type and a list of parameter types, both known here
 TYPED = (some(looks_like_type).named("the result's type") >> read_result) + TYPES
+_RESULT_ALONE = (some(_spells_type) >> read_result) + value("a list of parameter types")
 #: what stands for a signature at run time, as forms: types, or one registered name
 SIGNATURE = (
-    (TYPED >> (lambda typed: [typed[0].form, type_list(typed[1])]))
-    | ((some(_spells_type) >> read_result) + value("a list of parameter types") >> (lambda found: [found[0].form, found[1]]))
+    (TYPED >> (lambda found: [found[0].form, type_list(found[1])]))
+    | (_RESULT_ALONE >> (lambda found: [found[0].form, found[1]]))
     | (value("a registered name") >> (lambda model: [_word(model)]))
 ).named("the result's type, or a registered name,")
 #: what shared-call calls, with literal types or without
@@ -262,12 +278,9 @@ def nameless(types: tuple[list[Type], bool]) -> list[Parameter]:
 
 def declaration(symbols: list[String], result: Type, parameters: Iterable[Parameter]) -> tuple[str, dict[str, Any]]:
     """A function's declaration in C, and what ``_runtime.bind`` takes beside it: what C cannot say."""
-    plain = re.fullmatch(r"[A-Za-z_]\w*", symbols[0], re.ASCII)
+    plain = _IDENTIFIER.fullmatch(symbols[0])
     text, special = prototype(symbols[0] if plain else c_name(symbols[0]), result, parameters)
     return text, {"special": special, "symbols": None if plain and len(symbols) == 1 else symbols}
-
-
-# --- structs --------------------------------------------------------------------------------------------------------
 
 
 def inputs(parameters: Iterable[Parameter]) -> list[Symbol]:
@@ -275,27 +288,29 @@ def inputs(parameters: Iterable[Parameter]) -> list[Symbol]:
     return [found.symbol for found in parameters if getattr(found.type.ctype, "way", "in") != "out"]
 
 
+# --- structs --------------------------------------------------------------------------------------------------------
+
+
 def _struct(fields: tuple) -> tuple[Symbol, str, dict]:
     name, items = fields
-    itself = Expression([Keyword("struct"), name])
-    members = _distinct([_parameter(_replaced(item, name, itself)) for item in items])
+    members = _distinct([_parameter(_with_itself(item, name)) for item in items])
     parts = [f"{found.type.ctype.declare(found.name).rstrip()};" for found in members]
     special = {found.name: found.type.form for found in members if not found.type.sayable()}
     return name, f"struct {c_name(name)} {{ {' '.join(parts)} }};", special
 
 
-def _replaced(item: Any, name: Symbol, by: Expression) -> Any:
+def _with_itself(item: Any, name: Symbol) -> Any:
     """A member in whose type ``name`` means the struct that is being defined, not a variable."""
 
     def inside(model: Any) -> Any:
         if model == name:
-            return by.replace(model)
-        return type(model)(map(inside, model)).replace(model, False) if is_list(model) and model is not name else model
+            return Expression([Keyword("struct"), name]).replace(model)
+        if not is_list(model) or (len(model) == 2 and model[0] in (Keyword("struct"), Keyword("union"))):
+            return model
+        return type(model)(map(inside, model)).replace(model, False)
 
     bare = unquoted(item)
-    if len(bare) == 2:
-        return type(bare)([bare[0], inside(bare[1])]).replace(item, False)
-    return item
+    return type(bare)([bare[0], inside(bare[1])]).replace(item, False) if len(bare) == 2 else item
 
 
 #: a struct's name and members, as its name, its C definition and the members' types that C text does not say
@@ -316,6 +331,7 @@ C_DEFINITION = value("the struct's declaration in C") >> _c_definition
 
 
 # --- options --------------------------------------------------------------------------------------------------------
+
 
 def options(*names: str) -> Parser:
     """Options of these names: keywords, each with a value; a dict by name."""
@@ -373,10 +389,10 @@ def default_check(result: Type) -> str:
 
 
 def keywords(**values: Any) -> list:
-    """The keyword arguments of a call, as forms; what is None or empty is left out."""
+    """The keyword arguments of a call, as forms; None and an empty dict mean that there is none."""
     forms: list = []
     for name, value in values.items():
-        if value is not None and value != {} and value != []:
+        if value is not None and value != {}:
             forms += [Keyword(name), hy.as_model(value)]
     return forms
 
@@ -430,8 +446,8 @@ def _platforms(models: list) -> dict[str, list]:
     for model in models:
         platform, *names = unquoted(model) or [None]
         if not isinstance(platform, Keyword) or platform.name not in _PLATFORMS:
-            raise FormError(f"a platform is (:linux NAME …), (:darwin NAME …) or (:windows NAME …), not "
-                            f"{shown(unquoted(model))}", model)  # fmt: skip
+            wanted = "(:linux NAME …), (:darwin NAME …) or (:windows NAME …)"
+            raise FormError(f"{wanted} is wanted here, not {shown(unquoted(model))}", model)
         if not names:
             raise FormError(f"{platform} needs at least one name", model)
         if platform.name in found:
@@ -440,7 +456,8 @@ def _platforms(models: list) -> dict[str, list]:
     return found
 
 
+_LIBRARY_NAME = some(lambda model: isinstance(unquoted(model), (Symbol, String))).named("a library's name")
 #: the name of a library that is being defined
-DEFINED_LIBRARY = some(lambda model: isinstance(unquoted(model), (Symbol, String))).named("a name") >> unquoted >> String
+DEFINED_LIBRARY = _LIBRARY_NAME >> (lambda model: str(unquoted(model)))
 _PLATFORM = some(is_list).named("a platform (:linux NAME …)")
 PLATFORMS = _PLATFORM + many(_PLATFORM) >> (lambda found: _platforms([found[0], *found[1]]))

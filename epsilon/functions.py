@@ -41,8 +41,8 @@ class Declaration:
     """What was declared of one function; its attributes are the function's."""
 
     __slots__ = (
-        "__name__", "__weakref__", "cell", "critical", "check", "doc", "errno", "library", "names", "signature",
-        "symbol", "symbols", "tails",
+        "__name__", "__weakref__", "cell", "critical", "check", "doc", "errno", "known_address", "library", "names",
+        "signature", "symbol", "symbols", "tails",
     )  # fmt: skip
 
     def __init__(
@@ -70,7 +70,8 @@ class Declaration:
         self.tails: dict[tuple, Any] = {}
 
     def function(self, address: int | None = None) -> Any:
-        """The ``Function`` of this declaration."""
+        """The ``Function`` of this declaration; ``address`` is given where there is no library to look it up in."""
+        self.known_address = address
         return self.make(self.signature.trampoline, address)
 
     def make(self, trampoline: Any, address: int | None) -> Any:
@@ -120,8 +121,11 @@ class Declaration:
     def __signature__(self) -> Any:
         import inspect
 
+        import keyword
+
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-        parameters = [inspect.Parameter(name, kind) for name in self.argument_names if name.isidentifier()]
+        names = [f"{name}_" if keyword.iskeyword(name) else name for name in self.argument_names]
+        parameters = [inspect.Parameter(name, kind) for name in names if name.isidentifier()]
         if self.signature.variadic:
             parameters.append(inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL))
         return inspect.Signature(parameters)
@@ -150,6 +154,8 @@ def bind(
     """Bind a function of ``library``: see ``Library.bind``.  ``special`` gives parameters of a prototype, by position, a
     type that C text cannot say (``{0: ("in", "int")}``; ``"result"`` is the key of the result); ``symbols`` are the names
     to be tried in turn in place of the prototype's own."""
+    if options:
+        check_option_names(declaration, options)
     declared, signature, names = read_declaration(
         declaration, result, parameters, special, options.get("abi", "default")
     )
@@ -219,16 +225,24 @@ def _registered(symbols: tuple[str, ...]) -> Signature:
     )
 
 
-def read_options(symbol: str, signature: Signature, options: dict[str, Any]) -> dict[str, Any]:
-    """Check the options of a binding; ``check`` becomes a word of floor 0 or a callable."""
+def check_option_names(what: Any, options: Mapping[str, Any]) -> None:
+    """Refuse an option that is none; ``what`` is the declaration that came with it.
+
+    A type that came as a keyword argument leaves the declaration without it, so this is asked first.
+    """
     for name in options:
-        if name not in _OPTIONS:
-            if name.replace("_", "-") in WORDS:
-                word = name.replace("_", "-")
-                raise ForeignTypeError(f"{symbol}: {word!r} is a type, and came as a keyword argument; in a method call "
-                                       f"write \"{word}\" or ':{word}")  # fmt: skip
-            raise ForeignTypeError(f"{symbol}: unknown option {name!r}{nearest(name, _OPTIONS)}; the options are "
-                                   f"{', '.join(_OPTIONS)}")  # fmt: skip
+        if name in _OPTIONS:
+            continue
+        symbol, word = word_of(what) or shorten(what), name.replace("_", "-")
+        if word in WORDS:
+            raise ForeignTypeError(f"{symbol}: {word!r} is a type, and came as a keyword argument; in a method call "
+                                   f"write \"{word}\" or ':{word}")  # fmt: skip
+        raise ForeignTypeError(f"{symbol}: unknown option {name!r}{nearest(name, _OPTIONS)}; the options are "
+                               f"{', '.join(_OPTIONS)}")  # fmt: skip
+
+
+def read_options(symbol: str, signature: Signature, options: dict[str, Any]) -> dict[str, Any]:
+    """Read the options of a binding; ``check`` becomes a word of floor 0 or a callable."""
     critical = bool(options.get("critical", False))
     if critical and _backend.shim is None:
         raise ForeignTypeError(f"{symbol}: :critical (the GIL kept) needs the shim: {_backend.why_no_shim}")
@@ -278,8 +292,13 @@ def call_variadic(declaration: Declaration, arguments: tuple) -> Any:
     """Make a variadic call: the tail's types come with the arguments, and each shape of tail has its trampoline."""
     fixed = len(declaration.argument_indices())
     types, values = [], []
-    for argument in arguments[fixed:]:
-        found, value = _tail_argument(argument)
+    for place, argument in enumerate(arguments[fixed:], 1):
+        try:
+            found, value = _tail_argument(argument)
+        except ForeignError as error:
+            error.function = declaration.symbol
+            error.args = (f"{declaration.symbol}(): extra argument {place}: {error.args[0]}",)
+            raise
         types.append(found)
         values.append(value)
     key = tuple(types)
@@ -287,7 +306,7 @@ def call_variadic(declaration: Declaration, arguments: tuple) -> Any:
     if function is None:
         signature = declaration.signature
         trampoline = signature.compile(signature.parameters + key, len(signature.parameters))
-        function = declaration.tails[key] = declaration.make(trampoline, None)
+        function = declaration.tails[key] = declaration.make(trampoline, declaration.known_address)
     return function(*arguments[:fixed], *values)
 
 
@@ -295,6 +314,8 @@ def _tail_argument(argument: Any) -> tuple[CType, Any]:
     """The type and the value of one extra argument: a pair says both; else C's default promotions (C11 §6.5.2.2)."""
     if isinstance(argument, Sequence) and not isinstance(argument, (str, bytes, bytearray)) and len(argument) == 2:
         found = ctype(argument[0])
+        if found.code == "v" or (found.code == "s" and found.size is None) or is_output_only(found):
+            raise ForeignTypeError(f"got {shorten(argument)}: no argument has type {found.spelling} here")
         if found.code == "f":
             found = WORDS["double"]
         elif found.code in "bBhHcC?" and found.size < WORDS["int"].size:

@@ -67,7 +67,7 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
   (if (isinstance function forms.Named)
       (do
         (setv [result types] signature
-              [text beside] (forms.declaration function.symbols result (forms.nameless types)))
+              [text beside] (forms.declaration [function.symbol] result (forms.nameless types)))
         `((.function (hy.I "epsilon._runtime") ~function.library ~text ~@(forms.keywords #** beside)) ~@arguments))
       `(.shared-call (hy.I "epsilon._runtime") ~function ~@signature ~@arguments)))
 

@@ -155,8 +155,8 @@ class Trampoline:
         else:
             address = target if isinstance(target, int) else 0
         if not address:
-            raise TypeError("a trampoline is called with the address of a function (an int that is not 0, or a foreign "
-                            "function), then its arguments")  # fmt: skip
+            raise hooks.type_error(f"{self}: got {repr(target)[:100]} as the address, wanted an int that is not 0, a "
+                                   "foreign function or a callback")  # fmt: skip
         if not _LOWEST_ADDRESS <= address <= _HIGHEST_ADDRESS:
             raise OverflowError(f"{address} is too large for an address")
         return self.invoke(cffi.cast(self.pointer, address), function, self, arguments[1:], bare=True)

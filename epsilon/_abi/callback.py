@@ -88,21 +88,23 @@ class Slot:
             ]
         )
         kept: list[Any] = []
-        if trampoline.outputs:
-            result = self.spread(result, raw, kept)
-        made = None if self.result.code == "v" else self.convert(callable_, result, kept)
+        try:
+            made = self.convert(result, raw, kept)
+        except BaseException as error:
+            explain(callable_, -1, error)
+            raise
         if kept:
             kept.append(result)
             self.results[get_ident()] = tuple(kept)
         return made
 
-    def convert(self, callable_: Callable[..., Any], result: Any, kept: list[Any]) -> Any:
-        """The result proper, as cffi takes it."""
-        try:
-            made = self.result.put(result, kept)
-        except BaseException as error:
-            explain(callable_, -1, error)
-            raise
+    def convert(self, result: Any, raw: tuple, kept: list[Any]) -> Any:
+        """What the callable returned, as cffi takes it."""
+        if self.trampoline.outputs:
+            result = self.spread(result, raw, kept)
+        if self.result.code == "v":
+            return None
+        made = self.result.put(result, kept)
         if self.result.base.code == "z":
             kept.append(made)
         return self.trampoline.give(made)
@@ -117,8 +119,8 @@ class Slot:
         elif isinstance(result, tuple) and len(result) == wanted:
             values = result if alone else result[1:]
         else:
-            text = repr(result)[:100]
-            raise TypeError(f"a callback with :out parameters returns a tuple of {wanted} values, not {text}")
+            raise hooks.type_error(f"got {repr(result)[:100]}, wanted a tuple of {wanted} values: with :out and :inout "
+                                   "parameters the callable returns theirs too")  # fmt: skip
         given = iter(values)
         for parameter, pointer in zip(trampoline.parameters, raw, strict=True):
             if parameter.target is not None:

@@ -17,8 +17,10 @@ from epsilon._abi.guarded import (
     CodePointer,
     Guarded,
     hooks,
+    live_address,
     live_pointer,
     pointer_type_of,
+    size_of,
 )
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
@@ -111,15 +113,15 @@ class Converter:
 
     # --- memory ---
 
+    def read(self, memory: Guarded, offset: int, /) -> Any:
+        """read(memory, offset) → the value there."""
+        return self.load(self._place(memory, offset))
+
     def read_at(self, address: int, /) -> Any:
         """read_at(address) → the value there; nothing is checked."""
         return self.load(cffi.cast(VOID_POINTER, address))
 
-    def read(self, memory: Any, offset: int, /) -> Any:
-        """read(memory, offset) → the value there."""
-        return self.read_at(self._place(memory, offset))
-
-    def write(self, memory: Any, offset: int, value: Any, /) -> tuple | None:
+    def write(self, memory: Guarded, offset: int, value: Any, /) -> tuple | None:
         """write(memory, offset, value) → what the memory points to from now on, or None.
 
         The conversion may run Python that ends the memory, so it writes elsewhere first.
@@ -127,15 +129,17 @@ class Converter:
         kept: list[Any] = []
         copy = cffi.newp(self.outgoing_pointer)
         self.store(copy, value, kept)
-        cffi.memmove(cffi.cast(VOID_POINTER, self._place(memory, offset)), copy, self.size)
+        cffi.memmove(self._place(memory, offset), copy, self.size)
         return tuple(kept) if kept else None
 
-    def _place(self, memory: Any, offset: int) -> int:
-        """The address of a value of this type in guarded memory."""
-        address = memory.address
-        if offset < 0 or 0 <= memory.size < offset + self.size:
-            raise IndexError(f"{self.size} bytes at byte {offset} of memory of {memory.size} bytes")
-        return address + offset
+    def _place(self, memory: Guarded, offset: int) -> Any:
+        """A ``void *`` to a value of this type in guarded memory."""
+        if not isinstance(memory, Guarded):
+            raise TypeError(f"guarded memory is wanted, not {memory!r}")
+        address, size = live_address(memory), size_of(memory)
+        if offset < 0 or 0 <= size < offset + self.size:
+            raise IndexError(f"{self.size} bytes at byte {offset} of memory of {size} bytes")
+        return cffi.cast(VOID_POINTER, address + offset)
 
     def load(self, pointer: Any) -> Any:
         """The value behind a pointer cdata."""
@@ -261,7 +265,7 @@ def _real(converter: Converter, value: Any, adapted: bool) -> Any:
 
 
 def _complex(converter: Converter, value: Any, adapted: bool) -> Any:
-    return value if isinstance(value, (complex, float)) or type(value) is int else _NOT_PLAIN
+    return value if isinstance(value, complex) else _real(converter, value, adapted)
 
 
 def _string(converter: Converter, value: Any, adapted: bool) -> Any:

@@ -31,11 +31,11 @@ NULL = cffi.cast(VOID_POINTER, 0)
 
 
 class Hooks:
-    """The callables that floor 0 reaches back through; ``c/module.c`` says what each is given."""
+    """The callables that floor 0 reaches back through; ``c/shim.h`` says what each is given."""
 
     __slots__ = (
         "adapt", "another", "arguments", "cdata", "check_failed", "closed", "dead", "explain", "library_closed",
-        "null_pointer", "undecodable",
+        "null_pointer", "type_error", "undecodable",
     )  # fmt: skip
 
 
@@ -271,6 +271,7 @@ class Guarded:
 # As functions, for a struct may have members of these names.
 live_address = Guarded.address.fget
 pointer_type_of = Guarded.pointer_type.fget
+size_of = Guarded.size.fget
 
 
 def live_pointer(memory: Guarded) -> Any:

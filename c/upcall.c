@@ -1,0 +1,359 @@
+/* Upcalls: C calls a callback.
+ *
+ * An exception never crosses C.  It is parked in the thread's Record, the one that the enclosing call pushed (call.c), and
+ * raised when that call lands; on a thread that is in no call of ours it goes to sys.unraisablehook.
+ *
+ * The GIL: a callback may come while this thread holds it (a critical call), while it has let go of it (a default call),
+ * or on a thread that Python has never seen.  The Record says which thread state made the call; whether that state is the
+ * current one says whether the GIL is held.  Without a Record, PyGILState_Ensure decides.
+ */
+#include "shim.h"
+
+/* Where the arguments of a call are: in registers (a thunk's words) or behind libffi's pointers. */
+typedef struct {
+    const uint64_t *words;
+    void **pointers;
+} Arguments;
+
+static PyThreadState *
+current_state(void)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    return PyThreadState_GetUnchecked();
+#else
+    return _PyThreadState_UncheckedGet();
+#endif
+}
+
+/* Whether Python is going or gone: C's own atexit functions run later than that. */
+static int
+finalizing(void)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    return Py_IsFinalizing() || !Py_IsInitialized();
+#else
+    return _Py_IsFinalizing() || !Py_IsInitialized();
+#endif
+}
+
+/* Park the exception that is set, for the foreign call that C is in. */
+static void
+park(Record *record, PyObject *context)
+{
+    if (!record) {
+        PyErr_WriteUnraisable(context);
+        return;
+    }
+    PyObject *exception = take_exception();
+    if (!record->exception) {
+        record->exception = exception;
+        return;
+    }
+    PyObject *result = PyObject_CallFunctionObjArgs(hooks.another, record->exception, exception, NULL);
+    if (!result)
+        PyErr_WriteUnraisable(context);
+    Py_XDECREF(result);
+    Py_DECREF(exception);
+}
+
+/* Write a word as libffi wants a closure's result: integers widened to ffi_arg. */
+static void
+put_result(const Converter *c, uint64_t word, void *where)
+{
+    while (c->code == 'x')
+        c = c->inner;
+    if (c->code == 'f')
+        memcpy(where, &word, sizeof(float));
+    else if (c->code == 'd')
+        memcpy(where, &word, sizeof(double));
+    else if (c->size <= (Py_ssize_t)sizeof(ffi_arg)) {
+        ffi_arg wide = (ffi_arg)word;
+        memcpy(where, &wide, sizeof wide);
+    }
+    else
+        memcpy(where, &word, sizeof word);
+}
+
+static void
+answer(const Slot *slot, void *where)
+{
+    Converter *c = slot->trampoline->result;
+    if (c->code == 'v')
+        return;
+    if (is_wide(c)) {
+        if (slot->answer)
+            memcpy(where, slot->answer, (size_t)c->size);
+        else
+            memset(where, 0, (size_t)c->size);
+        return;
+    }
+    uint64_t word = 0;
+    if (slot->answer)
+        memcpy(&word, slot->answer, sizeof word);
+    put_result(c, word, where);
+}
+
+/* A str or buffer that C got must outlive the return: it is kept until this slot's next return on this thread. */
+static int
+keep_result(Slot *slot, Frame *frame)
+{
+    if (!frame->count)
+        return 0;
+    if (!slot->returned)
+        slot->returned = PyDict_New();
+    PyObject *key = PyLong_FromUnsignedLong(PyThread_get_thread_ident()), *kept = PyTuple_New(frame->count);
+    int failed = !slot->returned || !key || !kept;
+    for (int i = 0; kept && i < frame->count; i++)
+        PyTuple_SET_ITEM(kept, i, Py_NewRef(frame->items[i]));
+    failed = failed || PyDict_SetItem(slot->returned, key, kept) < 0;
+    Py_XDECREF(key);
+    Py_XDECREF(kept);
+    return failed ? -1 : 0;
+}
+
+/* The pointer that an :out or :inout parameter received. */
+static void *
+pointer_argument(Trampoline *t, int i, Arguments from)
+{
+    return from.words ? (void *)(uintptr_t)from.words[t->parameters[i].word] : *(void **)from.pointers[i];
+}
+
+/* Write the values of :out and :inout parameters through C's pointers; the result proper is what remains. */
+static PyObject *
+spread_outputs(Trampoline *t, PyObject *result, Arguments from, Frame *frame)
+{
+    int skip = t->result->code == 'v', place = !skip;
+    int single = skip && t->outputs == 1;
+    PyObject *first = NULL;
+    if (!single && (!PyTuple_Check(result) || PyTuple_GET_SIZE(result) != t->outputs + !skip)) {
+        PyErr_Format(hooks.type_error, "got %.100R, wanted a tuple of %d values: with :out and :inout parameters the callable "
+                     "returns theirs too", result, t->outputs + !skip);
+        goto out;
+    }
+    for (int i = 0; i < t->count; i++) {
+        Converter *c = t->parameters[i].converter;
+        if (c->code != '>' && c->code != '=')
+            continue;
+        void *where = pointer_argument(t, i, from);
+        PyObject *value = single ? result : PyTuple_GET_ITEM(result, place++);
+        if (where && to_memory(c->inner, value, where, frame) < 0)
+            goto out;
+    }
+    first = Py_NewRef(skip ? Py_None : PyTuple_GET_ITEM(result, 0));
+out:
+    Py_DECREF(result);
+    return first;
+}
+
+static PyObject *
+read_wide(Trampoline *t, int i, Arguments from)
+{
+    Parameter *p = &t->parameters[i];
+    if (!from.words)
+        return from_memory(p->converter, from.pointers[i]);
+    uint64_t pieces[2] = {from.words[p->word], p->word2 < 0 ? 0 : from.words[p->word2]};
+    return from_memory(p->converter, pieces);
+}
+
+/* Ints, and the (:in int) of a comparator, without a detour. */
+ALWAYS_INLINE PyObject *
+read_word(Converter *c, uint64_t word)
+{
+    char code = c->code;
+    if (code == 'i')
+        return PyLong_FromLong((int32_t)word);
+    if (code == '<' && c->inner->code == 'i' && LIKELY(word != 0))
+        return PyLong_FromLong(*(int32_t *)(uintptr_t)word);
+    return from_word(c, word);
+}
+
+/* One argument as a Python object. */
+static PyObject *
+read_argument(Trampoline *t, int i, Arguments from)
+{
+    Parameter *p = &t->parameters[i];
+    Converter *c = p->converter;
+    uint64_t word;
+    if (LIKELY(from.words != NULL) && LIKELY(p->mode == WORD))
+        word = from.words[p->word];
+    else if (is_wide(c))
+        return read_wide(t, i, from);
+    else if (c->code != '<' && c->code != '=' && c->size < (Py_ssize_t)sizeof(uint64_t))
+        return from_memory(c, from.pointers[i]);
+    else
+        memcpy(&word, from.pointers[i], sizeof word);
+    return read_word(c, word);
+}
+
+/* C called a closed callback: answer, and let the enclosing call say so. */
+static void
+run_closed(Slot *slot, Record *record, void *where)
+{
+    slot->entered++;
+    answer(slot, where);
+    PyObject *exception = PyObject_CallFunction(hooks.closed, "OOi", slot->name, slot->file, slot->line);
+    if (exception)
+        give_exception(exception);
+    park(record, slot->name);
+    slot->entered--;
+}
+
+/* Convert the result for C; 0 or -1. */
+static int
+convert_result(Slot *slot, Converter *c, PyObject *result, void *where, Frame *frame)
+{
+    uint64_t word;
+    if (is_wide(c))
+        return to_memory(c, result, where, frame);
+    if (to_word(c, result, &word, frame) < 0)
+        return -1;
+    put_result(c, word, where);
+    if (LIKELY(!frame->count && c->code != 'z'))
+        return 0;
+    frame_keep(frame, Py_NewRef(result));
+    return keep_result(slot, frame);
+}
+
+#define SMALL_CALLBACK 14
+
+static void
+run(Slot *slot, Record *record, void *where, Arguments from)
+{
+    Trampoline *t = slot->trampoline;
+    Callback *callback = slot->callback;
+    if (UNLIKELY(!callback)) {
+        run_closed(slot, record, where);
+        return;
+    }
+    t->callbacks++;
+    PyObject *callable = Py_NewRef(callback->callable);
+    slot->entered++; /* the callback may close itself while it runs */
+    PyObject *small[SMALL_CALLBACK + 1];
+    PyObject **vector = small;
+    if (UNLIKELY(t->count > SMALL_CALLBACK))
+        vector = alloca((size_t)(t->count + 1) * sizeof(PyObject *));
+    PyObject *kept[OWNED_PER_PARAMETER + 1];
+    Frame frame = {kept, 0, NULL};
+    if (UNLIKELY(t->outputs))
+        frame.items = alloca((size_t)((t->outputs + 2) * OWNED_PER_PARAMETER) * sizeof(PyObject *));
+    PyObject *result = NULL;
+    int given = 0, done = 0;
+    const Parameter *p = t->parameters;
+    if (LIKELY(t->words_only) && LIKELY(!t->outputs) && LIKELY(from.words != NULL))
+        for (const Parameter *end = p + t->count; p < end; p++) {
+            PyObject *argument = read_word(p->converter, from.words[p->word]);
+            if (UNLIKELY(!argument))
+                goto out;
+            vector[++given] = argument;
+        }
+    else
+        for (int i = 0; i < t->count; i++) {
+            if (p[i].optional)
+                continue;
+            PyObject *argument = read_argument(t, i, from);
+            if (UNLIKELY(!argument))
+                goto out;
+            vector[++given] = argument;
+        }
+    size_t nargsf = (size_t)given | PY_VECTORCALL_ARGUMENTS_OFFSET;
+    vectorcallfunc vectorcall = PyVectorcall_Function(callable);
+    result = LIKELY(vectorcall != NULL) ? vectorcall(callable, vector + 1, nargsf, NULL)
+                                        : PyObject_Vectorcall(callable, vector + 1, nargsf, NULL);
+    if (UNLIKELY(!result))
+        goto out;
+    if (UNLIKELY(t->outputs) && !(result = spread_outputs(t, result, from, &frame))) {
+        explain(callable, -1);
+        goto out;
+    }
+    int64_t number;
+    if (LIKELY(t->result->code == 'i') && LIKELY(compact(result, &number)) &&
+        (PyLong_SHIFT <= 30 || LIKELY(number == (int32_t)number))) {
+        ffi_arg wide = (ffi_arg)number;
+        memcpy(where, &wide, sizeof wide);
+        done = 1;
+    }
+    else
+        done = t->result->code == 'v' || convert_result(slot, t->result, result, where, &frame) == 0;
+    if (UNLIKELY(!done))
+        explain(callable, -1);
+out:
+    if (UNLIKELY(!done)) {
+        PyObject *exception = take_exception();
+        answer(slot, where);
+        if (exception)
+            give_exception(exception);
+        park(record, callable);
+    }
+    while (given)
+        Py_DECREF(vector[given--]);
+    Py_XDECREF(result);
+    while (UNLIKELY(frame.count))
+        Py_DECREF(frame.items[--frame.count]);
+    slot->entered--;
+    Py_DECREF(callable);
+}
+
+/* C is here: get the GIL as this thread needs it, run, and leave the thread as it was. */
+ALWAYS_INLINE void
+enter(Slot *slot, void *where, Arguments from)
+{
+    Record *record = current_record;
+    if (record && current_state() == record->state) {
+        run(slot, record, where, from);
+        return;
+    }
+    if (UNLIKELY(finalizing())) { /* to wait for the GIL now would be to wait for ever */
+        answer(slot, where);
+        return;
+    }
+    if (LIKELY(record != NULL)) {
+        PyEval_RestoreThread(record->state);
+        run(slot, record, where, from);
+        PyEval_SaveThread();
+    }
+    else {
+        PyGILState_STATE state = PyGILState_Ensure();
+        run(slot, NULL, where, from);
+        PyGILState_Release(state);
+    }
+}
+
+/* Through a closure of libffi's. */
+void
+upcall_closure(ffi_cif *Py_UNUSED(cif), void *where, void **pointers, void *user)
+{
+    Slot *slot = user;
+    if (slot->hidden) { /* the first argument is where the result goes, and the result is that address */
+        void *target = *(void **)pointers[0];
+        memcpy(where, &target, sizeof target);
+        where = target;
+        pointers++;
+    }
+    enter(slot, where, (Arguments){NULL, pointers});
+}
+
+/* Through a thunk: the words are the registers, and the result goes into the registers that its classes name. */
+void
+thunk_run(void *user, ThunkCall *call)
+{
+    Slot *slot = user;
+    char jump = slot->jump;
+    if (LIKELY(jump == 'I') && LIKELY(!slot->hidden)) {
+        enter(slot, &call->rax, (Arguments){call->words, NULL});
+        return;
+    }
+    uint64_t result[2] = {0};
+    if (slot->hidden) {
+        call->rax = call->words[0];
+        enter(slot, (void *)(uintptr_t)call->words[0], (Arguments){call->words, NULL});
+        return;
+    }
+    enter(slot, result, (Arguments){call->words, NULL});
+    switch (jump) {
+    case 'S': call->xmm0 = result[0]; break;
+    case '1': call->rax = result[0], call->rdx = result[1]; break;
+    case '2': call->rax = result[0], call->xmm0 = result[1]; break;
+    case '3': call->xmm0 = result[0], call->rax = result[1]; break;
+    default: call->xmm0 = result[0], call->xmm1 = result[1];
+    }
+}
