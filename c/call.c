@@ -405,6 +405,17 @@ carve(char **block, size_t size, size_t alignment)
     return start;
 }
 
+/* Whether the memory among the arguments is still there: a later argument's conversion may have run Python that freed an
+ * earlier one. */
+static int
+arguments_alive(PyObject *const *args, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (PyObject_TypeCheck(args[i], &GuardedType) && !guarded_alive((Guarded *)args[i]))
+            return 0;
+    return 1;
+}
+
 /* The whole of a call.  `f` is NULL when a bare trampoline is called; `who` is what error texts name. */
 static PyObject *
 invoke(Trampoline *t, void *address, Cell *cell, Function *f, PyObject *who, PyObject *const *args, int release, int flags)
@@ -452,6 +463,9 @@ invoke(Trampoline *t, void *address, Cell *cell, Function *f, PyObject *who, PyO
             goto out;
         }
     }
+
+    if (UNLIKELY(!arguments_alive(args, t->taken)))
+        goto out;
 
     /* in the air: from here to the landing nothing but C runs on this thread, and callbacks */
     t->calls++;
@@ -658,8 +672,8 @@ trampoline_vectorcall(PyObject *self, PyObject *const *args, size_t nargsf, PyOb
     else if (Py_TYPE(args[0]) == &CallbackType)
         address = ((Callback *)args[0])->code;
     if (!address) {
-        if (!PyErr_Occurred())
-            PyErr_Format(hooks.type_error, "%S: got %.100R as the address, wanted an int that is not 0, a foreign function or a "
+        PyErr_Clear(); /* an int too large for an address */
+        PyErr_Format(hooks.type_error, "%S: got %.100R as the address, wanted an int that is not 0, a foreign function or a "
                          "callback", self, args[0]);
         return NULL;
     }

@@ -255,6 +255,12 @@ callback_get_signature(Callback *self, void *Py_UNUSED(closure))
 }
 
 static PyObject *
+callback_get_doc(Callback *self, void *Py_UNUSED(closure))
+{
+    return PyObject_GetAttrString(self->callable, "__doc__");
+}
+
+static PyObject *
 callback_get_cdata(Callback *self, void *Py_UNUSED(closure))
 {
     return PyObject_CallOneArg(hooks.cdata, (PyObject *)self);
@@ -297,6 +303,7 @@ static PyGetSetDef callback_getset[] = {
     {"address", (getter)callback_get_address, NULL, "what C jumps to", NULL},
     {"closed", (getter)callback_get_closed, NULL, "whether it has ended", NULL},
     {"signature", (getter)callback_get_signature, NULL, "its Signature; None once it has ended", NULL},
+    {"__doc__", (getter)callback_get_doc, NULL, NULL, NULL},
     {"cdata", (getter)callback_get_cdata, NULL, "a cffi function pointer, for plain cffi code", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };

@@ -92,7 +92,7 @@ converter_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 static PyObject *
 converter_wrap(Converter *self, PyObject *back)
 {
-    if (self->code != 'x' || !self->inner) {
+    if (self->code != 'x' || self->back) {
         Converter *inner = (Converter *)ConverterType.tp_alloc(&ConverterType, 0);
         if (!inner)
             return NULL;
@@ -100,6 +100,9 @@ converter_wrap(Converter *self, PyObject *back)
         inner->backend = Py_NewRef(self->backend);
         inner->make = Py_XNewRef(self->make);
         inner->inner = (Converter *)Py_XNewRef((PyObject *)self->inner);
+        inner->to = self->to;
+        inner->back = self->back;
+        self->to = self->back = NULL;
         inner->ffi = self->ffi;
         inner->size = self->size;
         inner->alignment = self->alignment;

@@ -293,9 +293,20 @@ out:
     Py_DECREF(callable);
 }
 
-/* C is here: get the GIL as this thread needs it, run, and leave the thread as it was. */
+static void enter_as_needed(Slot *slot, void *where, Arguments from);
+
+/* C is here.  What Python does to errno is none of C's business. */
 ALWAYS_INLINE void
 enter(Slot *slot, void *where, Arguments from)
+{
+    int before = errno;
+    enter_as_needed(slot, where, from);
+    errno = before;
+}
+
+/* Get the GIL as this thread needs it, run, and leave the thread as it was. */
+static void
+enter_as_needed(Slot *slot, void *where, Arguments from)
 {
     Record *record = current_record;
     if (record && current_state() == record->state) {

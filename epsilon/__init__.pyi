@@ -1,4 +1,4 @@
-# The Python face for type checkers: what `import epsilon` offers, with the types that the code itself is too dynamic to say.
+# The Python face for type checkers: what `import epsilon` offers, with types that the code is too dynamic to say.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from types import ModuleType, TracebackType
@@ -68,6 +68,7 @@ convert_from_foreign: _Converters
 class Library:
     name: str | None
     path: str | None
+    def __init__(self, name: str | None, path: str | None, handle: object, flags: int = 0) -> None: ...
     @property
     def closed(self) -> bool: ...
     def close(self) -> None: ...
@@ -222,12 +223,14 @@ def make_callback(
 # --- structs ---
 
 class StructType(type):
-    ctype: CType
+    @property
+    def ctype(cls) -> CType: ...
     @property
     def size(cls) -> int: ...
     @property
     def alignment(cls) -> int: ...
-    def offset(cls, name: str) -> int: ...
+    @property
+    def offset(cls) -> Callable[[str], int]: ...
 
 def define_c_struct(tag: str, fields: Sequence[tuple[str, _Type]]) -> StructType: ...
 def define_c_struct_auto(

@@ -46,3 +46,13 @@ Trampoline = implementation.Trampoline
 errno = implementation.errno
 set_errno = implementation.set_errno
 set_hooks = implementation.set_hooks
+
+# What guarded memory knows of itself, as functions, for a C struct may have members of the same names.
+address_of = Guarded.address.__get__
+is_alive = Guarded.alive.__get__
+kept_by = Guarded.kept.__get__
+owner_of = Guarded.owner.__get__
+pointer_type_of = Guarded.pointer_type.__get__
+size_of = Guarded.size.__get__
+ended_at = Guarded.ended_at.__get__
+end = Guarded.end

@@ -44,14 +44,14 @@ def bind(library: Any, declaration: str, special: Special = None, symbols: Any =
     return opened.bind(declaration, special=special, symbols=symbols, **options)
 
 
-def function(library: Any, declaration: str, special: Special = None, symbols: Any = None) -> Any:
+def function(library: Any, declaration: str, special: Special = None) -> Any:
     """``shared-call``: as ``bind``, but the same function for the same declaration.  Frozen.
 
     >>> function("libc", "unsigned long strlen(const char *);")("hello")
     5
     """
-    names, signature, _ = functions.read_declaration(declaration, None, None, special)
-    return functions.bound((names[0] if symbols is None else tuple(symbols), library), signature)
+    (symbol,), signature, _ = functions.read_declaration(declaration, None, None, special)
+    return functions.bound((symbol, library), signature)
 
 
 def callback(declaration: str, special: Special = None, on_error: Any = None, abi: Any = "default") -> Callable:

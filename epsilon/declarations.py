@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from epsilon import _backend
-from epsilon.structs import Layout, StructType
+from epsilon.structs import Layout, Struct, StructType
 from epsilon.typesystem import (
     SYSTEM_TYPEDEFS,
     Array,
@@ -33,7 +33,7 @@ def cdef(module: ModuleType | dict[str, Any]) -> str:
     """
     namespace = module if isinstance(module, dict) else vars(module)
     objects = list({id(value): (name, value) for name, value in namespace.items()}.values())
-    structs = [value.ctype for _, value in objects if isinstance(value, StructType) and "ctype" in vars(value)]
+    structs = [value.ctype for _, value in objects if isinstance(value, StructType) and value is not Struct]
     functions = [value for _, value in objects if isinstance(value, _backend.Function)]
     callbacks = [(name, value) for name, value in objects if isinstance(value, _backend.Callback) and value.signature]
     used: dict[CType, None] = {}
@@ -43,7 +43,8 @@ def cdef(module: ModuleType | dict[str, Any]) -> str:
         for found in (signature.result, *signature.parameters):
             _use(found, used)
     lines = [f"typedef {_plain(found)} {found.name};" for found in used if found in SYSTEM_TYPEDEFS.values()]
-    lines += [_definition(found) for found in used if isinstance(found, StructCType)]
+    newest = {(found.kind, found.tag): found for found in [*used, *structs] if isinstance(found, StructCType)}
+    lines += [_definition(found) for found in used if found in newest.values()]
     lines += list(dict.fromkeys(f"{function.declaration.prototype};" for function in functions))
     lines += [f'extern "Python" {_callback(name, value)};' for name, value in callbacks]
     return "\n".join(lines)

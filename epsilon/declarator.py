@@ -390,7 +390,7 @@ class Reader:
         python = [f"0o{word}" if re.fullmatch(r"0[0-7]+", word) else {"/": "//"}.get(word, word) for word in words]
         try:
             return int(eval(" ".join(python), {"__builtins__": {}}))  # only literals and operators: checked above
-        except (SyntaxError, ZeroDivisionError, TypeError, ValueError) as error:
+        except (SyntaxError, ArithmeticError, TypeError, ValueError, MemoryError) as error:
             raise self.error(f"no integer constant: {error}", " ".join(words)) from None
 
     # --- struct bodies ---

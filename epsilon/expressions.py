@@ -20,6 +20,7 @@ from epsilon.typesystem import (
     Direction,
     FunctionPointer,
     FunctionType,
+    Pointer,
     String,
     StructCType,
     pointer_to,
@@ -91,11 +92,11 @@ def _from_text(text: str) -> CType:
             found = TAGS.get((kind, bare)) or TAGS.get((kind, bare.replace("-", "_")))
             if found is not None and found.fields is not None:
                 return found
-        if bare not in ("signed", "unsigned"):
+        if bare not in ("signed", "unsigned", "_Bool"):
             raise ForeignTypeError(f"unknown type {bare!r}{nearest(word, known_names())}")
     from epsilon.declarator import parse_type  # with its regular expressions, only where there is C text to read
 
-    return parse_type(text)
+    return parse_type(bare or text)
 
 
 def is_fixed(expression: Any) -> bool:
@@ -107,7 +108,8 @@ def is_fixed(expression: Any) -> bool:
 
 def known_names() -> list[str]:
     """Every single word that is a type now."""
-    return [*_words, *TYPEDEFS, *(tag for (_, tag), found in TAGS.items() if found.fields is not None)]
+    tags = [tag for (_, tag), found in TAGS.items() if found.fields is not None]
+    return list(dict.fromkeys([*_words, *TYPEDEFS, *tags]))
 
 
 def _compound(expression: Sequence) -> CType:

@@ -16,7 +16,17 @@ from hy.models import Expression, Integer, Keyword, List, String, Symbol, Tuple
 
 from epsilon.errors import ForeignTypeError, nearest
 from epsilon.expressions import ctype
-from epsilon.typesystem import TYPEDEFS, WORDS, Array, Buffer, CType, Direction, FunctionPointer, Pointer
+from epsilon.typesystem import (
+    TYPEDEFS,
+    WORDS,
+    Array,
+    Buffer,
+    CType,
+    Direction,
+    FunctionPointer,
+    Pointer,
+    StructCType,
+)
 from epsilon.typesystem import String as StringType
 
 
@@ -102,7 +112,7 @@ def _sayable(found: CType, parameter: bool = False) -> bool:
     if isinstance(found, StringType):
         return found is WORDS["string"]
     if isinstance(found, Array):  # as a parameter, C takes it for a pointer
-        return not parameter and found.length is not None and _sayable(found.target)
+        return not parameter and _sayable(found.target)
     if isinstance(found, FunctionPointer):
         own = found.target
         return own.abi == "default" and _sayable(own.result) and all(_sayable(each, True) for each in own.parameters)
@@ -173,23 +183,32 @@ def _is_compound(bare: Any) -> bool:
 
 
 def _word(word: Keyword, model: Any) -> Type:
+    known = _known(word.name)
+    if known is not None:
+        return Type(known, word.name)
+    if word.name in _COMPOUND:
+        raise FormError(f"{word} alone is no type; it is written {_COMPOUND[word.name].spelling}", model)
+    near = nearest(str(word), [f":{known}" for known in WORDS]) or "."
+    raise FormError(f"unknown type {word}{near} A struct type is named without the colon", model)
+
+
+def _known(word: str) -> CType | None:
+    """The type that a single word means everywhere.  A struct's tag means something at run time only: what is defined
+    in this process, that of the compiler, is beside the point."""
     try:
-        return Type(ctype(word.name), word.name)
+        found = ctype(word)
     except ForeignTypeError:
-        if word.name in _COMPOUND:
-            spelling = _COMPOUND[word.name].spelling
-            raise FormError(f"{word} alone is no type; it is written {spelling}", model) from None
-        near = nearest(str(word), [f":{known}" for known in WORDS])
-        hint = near or "; a variable that holds a type is written without the colon"
-        raise FormError(f"unknown type {word}{hint}", model) from None
+        return None
+    return None if isinstance(found, StructCType) else found
 
 
 def _text(text: str, model: Any) -> Type:
+    if re.fullmatch(r":?[A-Za-z_][\w-]*", text):
+        known = _known(text)
+        return _variable(text.lstrip(":"), text) if known is None else Type(known, text)
     try:
         return Type(ctype(text), text)
     except ForeignTypeError as error:
-        if re.fullmatch(r":?[A-Za-z_][\w-]*", text):  # the tag of a struct that may yet be defined
-            return _variable(text.lstrip(":"), text)
         raise FormError(str(error), model) from None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from _collections_abc import Sequence  # collections.abc, without all of collections
+from operator import index
 
 import _cffi_backend as cffi
 
@@ -312,7 +313,7 @@ def call_variadic(declaration: Declaration, arguments: tuple) -> Any:
 
 def _tail_argument(argument: Any) -> tuple[CType, Any]:
     """The type and the value of one extra argument: a pair says both; else C's default promotions (C11 §6.5.2.2)."""
-    if isinstance(argument, Sequence) and not isinstance(argument, (str, bytes, bytearray)) and len(argument) == 2:
+    if isinstance(argument, (tuple, list)) and len(argument) == 2:
         found = ctype(argument[0])
         if found.code == "v" or (found.code == "s" and found.size is None) or is_output_only(found):
             raise ForeignTypeError(f"got {shorten(argument)}: no argument has type {found.spelling} here")
@@ -325,8 +326,8 @@ def _tail_argument(argument: Any) -> tuple[CType, Any]:
         return WORDS["double"], argument
     if isinstance(argument, (str, bytes)):
         return WORDS["string"], argument
-    if hasattr(argument, "__index__"):
-        number = argument.__index__()
+    if hasattr(type(argument), "__index__"):
+        number = WORDS["long-long"].taken(index, argument)
         return (WORDS["int"] if -(2**31) <= number < 2**31 else WORDS["long-long"]), number
     return VOID_POINTER_TYPE, argument
 
@@ -423,7 +424,7 @@ def callback_closed(name: str, file: str | None, line: int) -> CallbackClosedErr
 
 def memory_ended(memory: Any) -> NoReturn:
     raise ForeignMemoryError(
-        f"use of {memory!r} after its end: it was freed at {memory.ended_at or 'an unknown place'}"
+        f"use of {memory!r} after its end: it was freed at {_backend.ended_at(memory) or 'an unknown place'}"
     )
 
 

@@ -11,13 +11,20 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
 ;; Imported by the first form that is expanded: a compiled module requires the macros, and has no form to expand.
 (setv forms (Later "epsilon.forms"))
 
+(defn runtime [compiler name]
+  "A function of ``epsilon._runtime``, as a form that stands where the macro's name does: CPython says of a method call
+  over several lines that it happened on the last of them."
+  (setv function `(. (hy.I "epsilon._runtime") ~name)
+        call (getattr compiler "this" None))
+  (if call (.replace function (get call 0)) function))
+
 (defn within [bindings body]
   "The ``with`` form of ``[name value]`` pairs."
   `(with [~@(sum bindings [])] ~@body))
 
 (defn block [function type count options]
-  "The call of a ``_runtime`` function that gives memory."
-  `(~function (hy.I "epsilon._runtime") ~type.form ~@(if (is count None) [] [count]) ~@(forms.keywords #** options)))
+  "The call of a function that gives memory."
+  `(~function ~type.form ~@(if (is count None) [] [count]) ~@(forms.keywords #** options)))
 
 
 ;;; Functions
@@ -37,7 +44,7 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
         (forms.read _hy_compiler "defshared" fields
           [forms.NAME forms.SYMBOLS forms.LIBRARY forms.RESULT forms.PARAMETERS forms.FUNCTION-OPTIONS]))
   (setv [text beside] (forms.declaration symbols result parameters))
-  `(setv ~name (.bind (hy.I "epsilon._runtime") ~library ~text ~@(forms.keywords #** beside #** options))))
+  `(setv ~name (~(runtime _hy_compiler 'bind) ~library ~text ~@(forms.keywords #** beside #** options))))
 
 (defmacro defshared-with-errno [_hy_compiler #* fields]
   "(defshared-with-errno NAME \"symbol\" LIBRARY RESULT (PARAMETER TYPE) … :OPTION VALUE …)
@@ -53,7 +60,7 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
           [forms.NAME forms.SYMBOLS forms.LIBRARY forms.CHECKED-RESULT forms.PARAMETERS forms.FUNCTION-OPTIONS]))
   (setv [text beside] (forms.declaration symbols result parameters)
         options {"errno" True  "check" (forms.default-check result)  #** options})
-  `(setv ~name (.bind (hy.I "epsilon._runtime") ~library ~text ~@(forms.keywords #** beside #** options))))
+  `(setv ~name (~(runtime _hy_compiler 'bind) ~library ~text ~@(forms.keywords #** beside #** options))))
 
 (defmacro shared-call [_hy_compiler #* fields]
   "(shared-call (\"symbol\" LIBRARY) RESULT (TYPE …) ARGUMENT …)
@@ -68,8 +75,8 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
       (do
         (setv [result types] signature
               [text beside] (forms.declaration [function.symbol] result (forms.nameless types)))
-        `((.function (hy.I "epsilon._runtime") ~function.library ~text ~@(forms.keywords #** beside)) ~@arguments))
-      `(.shared-call (hy.I "epsilon._runtime") ~function ~@signature ~@arguments)))
+        `((~(runtime _hy_compiler 'function) ~function.library ~text ~@(forms.keywords #** beside)) ~@arguments))
+      `(~(runtime _hy_compiler 'shared-call) ~function ~@signature ~@arguments)))
 
 (defmacro define-library [_hy_compiler #* fields]
   "(define-library NAME (:linux \"file\" …) (:darwin \"file\" …) (:windows \"file\" …))
@@ -80,7 +87,7 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
       (defshared tls-client-method \"TLS_client_method\" \"tls\" :pointer)"
   (setv [name platforms]
         (forms.read _hy_compiler "define-library" fields [forms.DEFINED-LIBRARY forms.PLATFORMS]))
-  `(.define-library (hy.I "epsilon._runtime") ~name ~@(forms.keywords #** platforms)))
+  `(~(runtime _hy_compiler 'define-library) ~name ~@(forms.keywords #** platforms)))
 
 
 ;;; Signatures
@@ -94,7 +101,7 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
   (setv [name signature options]
         (forms.read _hy_compiler "register-signature" fields
           [forms.REGISTERED forms.SIGNATURE (forms.options "replace" "abi")]))
-  `(.register-signature (hy.I "epsilon._runtime") ~name ~@signature ~@(forms.keywords #** options)))
+  `(~(runtime _hy_compiler 'register-signature) ~name ~@signature ~@(forms.keywords #** options)))
 
 (defmacro get-or-create-trampoline [_hy_compiler #* fields]
   "(get-or-create-trampoline RESULT (TYPE …))
@@ -104,7 +111,7 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
       (setv trampoline (get-or-create-trampoline :unsigned-long '(:string)))
       (trampoline (.address (lib-open \"libc\") \"strlen\") \"hello\")    ; => 5"
   (setv [signature] (forms.read _hy_compiler "get-or-create-trampoline" fields [forms.SIGNATURE]))
-  `(.get-or-create-trampoline (hy.I "epsilon._runtime") ~@signature))
+  `(~(runtime _hy_compiler 'get-or-create-trampoline) ~@signature))
 
 
 ;;; Callbacks
@@ -122,7 +129,7 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
         (forms.read _hy_compiler "defcallback" fields
           [forms.NAME forms.RESULT forms.PARAMETER-LIST (forms.options "on-error" "abi") (many FORM)]))
   (setv [text special] (forms.prototype (forms.c-name name) result parameters))
-  `(defn [(.callback (hy.I "epsilon._runtime") ~text ~@(forms.keywords :special special #** options))]
+  `(defn [(~(runtime _hy_compiler 'callback) ~text ~@(forms.keywords :special special #** options))]
      ~name [~@(forms.inputs parameters)]
      ~@body))
 
@@ -136,7 +143,7 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
   (setv [function signature options]
         (forms.read _hy_compiler "make-callback" fields
           [(forms.any-form "a function") forms.SIGNATURE (forms.options "on-error")]))
-  `(.make-callback (hy.I "epsilon._runtime") ~function ~@signature ~@(forms.keywords #** options)))
+  `(~(runtime _hy_compiler 'make-callback) ~function ~@signature ~@(forms.keywords #** options)))
 
 (defmacro with-callback [_hy_compiler #* fields]
   "(with-callback (NAME FUNCTION RESULT (TYPE …) :on-error VALUE) BODY …)
@@ -152,7 +159,7 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
            (many FORM)]))
   (within
     (lfor [name function signature options] bindings
-      [name `(.make-callback (hy.I "epsilon._runtime") ~function ~@signature ~@(forms.keywords #** options))])
+      [name `(~(runtime _hy_compiler 'make-callback) ~function ~@signature ~@(forms.keywords #** options))])
     body))
 
 
@@ -166,7 +173,7 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
       (define-c-struct timespec (sec :long) (nsec :long))
       (timespec :sec 5)    ; => timespec(sec=5, nsec=0)"
   (setv [[name text special]] (forms.read _hy_compiler "define-c-struct" fields [forms.STRUCT-DEFINITION]))
-  `(setv ~name (.struct (hy.I "epsilon._runtime") ~text ~@(forms.keywords :special special))))
+  `(setv ~name (~(runtime _hy_compiler 'struct) ~text ~@(forms.keywords :special special))))
 
 (defmacro define-c-struct-auto [_hy_compiler #* fields]
   "(define-c-struct-auto NAME \"struct tag { … };\")
@@ -176,7 +183,7 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
       (define-c-struct-auto pair \"struct pair { char c; double d; };\")
       pair.size    ; => 16"
   (setv [name text] (forms.read _hy_compiler "define-c-struct-auto" fields [forms.NAME forms.C-DEFINITION]))
-  `(setv ~name (.struct (hy.I "epsilon._runtime") ~text :name ~(forms.c-name name))))
+  `(setv ~name (~(runtime _hy_compiler 'struct) ~text :name ~(forms.c-name name))))
 
 (defmacro with-c-struct [_hy_compiler #* fields]
   "(with-c-struct (NAME STRUCT :MEMBER VALUE …) BODY …)
@@ -213,7 +220,7 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
       (foreign-alloc :int :count 3 :initial [7 8])"
   (setv [type count options]
         (forms.read _hy_compiler "foreign-alloc" fields [forms.TYPE forms.COUNT (forms.options "count" "initial")]))
-  (block '.foreign-alloc type count options))
+  (block (runtime _hy_compiler 'foreign-alloc) type count options))
 
 (defmacro with-foreign-memory [_hy_compiler #* fields]
   "(with-foreign-memory ((NAME TYPE :count N :initial VALUES) …) BODY …)
@@ -227,7 +234,7 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
           [(forms.bindings "(NAME TYPE :count N)" forms.NAME forms.TYPE forms.COUNT (forms.options "count" "initial"))
            (many FORM)]))
   (within
-    (lfor [name type count options] bindings  [name (block '.foreign-memory type count options)])
+    (lfor [name type count options] bindings  [name (block (runtime _hy_compiler 'foreign-memory) type count options)])
     body))
 
 (defmacro with-pooled-memory [_hy_compiler #* fields]
@@ -242,7 +249,7 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
           [(forms.bindings "(NAME TYPE :count N)" forms.NAME forms.TYPE forms.COUNT (forms.options "count"))
            (many FORM)]))
   (within
-    (lfor [name type count options] bindings  [name (block '.pooled-memory type count options)])
+    (lfor [name type count options] bindings  [name (block (runtime _hy_compiler 'pooled-memory) type count options)])
     body))
 
 (defmacro with-pinned-array [_hy_compiler #* fields]
@@ -257,7 +264,7 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
   (setv [bindings body]
         (forms.read _hy_compiler "with-pinned-array" fields
           [(forms.bindings "(NAME ARRAY)" forms.NAME (forms.value "an array")) (many FORM)]))
-  (within (lfor [name array] bindings  [name `(.pinned-array (hy.I "epsilon._runtime") ~array)]) body))
+  (within (lfor [name array] bindings  [name `(~(runtime _hy_compiler 'pinned-array) ~array)]) body))
 
 (defmacro with-foreign-batch [_hy_compiler #* fields]
   "(with-foreign-batch CALL …)
@@ -280,7 +287,7 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
 
       (deref p)  (deref p 3)  (deref p :int)  (deref p 3 :int)"
   (setv [[pointer index type]] (forms.read _hy_compiler "deref" fields [forms.ELEMENT]))
-  `(.deref (hy.I "epsilon._runtime") ~pointer ~@(if (is index None) [] [index]) ~@(forms.keywords :type type)))
+  `(~(runtime _hy_compiler 'deref) ~pointer ~@(if (is index None) [] [index]) ~@(forms.keywords :type type)))
 
 (defmacro sizeof [_hy_compiler #* fields]
   "(sizeof TYPE)
@@ -289,7 +296,7 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
 
       (sizeof :int)    ; => 4"
   (setv [type] (forms.read _hy_compiler "sizeof" fields [forms.TYPE]))
-  `(.sizeof (hy.I "epsilon._runtime") ~type.form))
+  `(~(runtime _hy_compiler 'sizeof) ~type.form))
 
 (defmacro alignof [_hy_compiler #* fields]
   "(alignof TYPE)
@@ -298,7 +305,7 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
 
       (alignof :double)    ; => 8"
   (setv [type] (forms.read _hy_compiler "alignof" fields [forms.TYPE]))
-  `(.alignof (hy.I "epsilon._runtime") ~type.form))
+  `(~(runtime _hy_compiler 'alignof) ~type.form))
 
 
 ;;; Conversions
@@ -311,5 +318,5 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
       (defconverter to-foreign [value pathlib.Path] :string (str value))"
   (setv [direction [[value class]] type body]
         (forms.read _hy_compiler "defconverter" fields [forms.DIRECTION forms.CONVERTED forms.TYPE (many FORM)]))
-  `(defn [(.converter (hy.I "epsilon._runtime") ~direction ~class ~type.form)] ~(hy.gensym direction) [~value]
+  `(defn [(~(runtime _hy_compiler 'converter) ~direction ~class ~type.form)] ~(hy.gensym direction) [~value]
      ~@body))

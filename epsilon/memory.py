@@ -7,7 +7,9 @@ neither; ``deref`` reads through both.
 
 from __future__ import annotations
 
+import sys
 from _thread import _local as thread_local  # threading.local, without all of threading
+from itertools import repeat
 
 import _cffi_backend as cffi
 
@@ -22,7 +24,7 @@ from epsilon.errors import (
 )
 from epsilon.expressions import ctype
 from epsilon.structs import Struct, caller, read, write
-from epsilon.typesystem import TAGS, WORDS, Array, CData, CType, Pointer, String, StructCType
+from epsilon.typesystem import TAGS, WORDS, Array, CData, CType, Pointer, String, StructCType, characters
 from epsilon.typesystem import hooks as type_hooks
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
@@ -81,7 +83,10 @@ class ForeignMemory(_backend.Guarded):
             return
         offset = self._place(index)
         try:
-            write(self.element, self, offset, value)
+            if isinstance(self.element, Array):
+                read(self.element, self, offset)[:] = value
+            else:
+                write(self.element, self, offset, value)
         except ForeignError as error:
             if error.function is None and self.alive:
                 error.args = (f"{self!r}: element {index}: {error.args[0]}",)
@@ -118,23 +123,30 @@ def _element(type_: Any, what: str) -> CType:
     element = ctype(type_)
     if element.size is None:
         raise ForeignTypeError(f"{what}: a value of type {element.spelling} has no size")
+    if element.only_parameter:
+        raise ForeignTypeError(f"{what}: {element.only_parameter}")
     return element
 
 
-def _count(count: Any, what: str) -> int:
+def _count(count: Any, element: CType, what: str) -> int:
     if not hasattr(count, "__index__"):
         raise ForeignTypeError(f"{what}: the count is an int, not {shorten(count)}")
     number = count.__index__()
     if number < 0:
         raise ForeignValueError(f"{what}: the count is 0 or more, not {number}")
+    if number * element.size > sys.maxsize:
+        raise ForeignValueError(
+            f"{what}: {shorten(number)} times {element.spelling} ({element.size} bytes) is larger than any memory"
+        )
     return number
 
 
 def foreign_alloc(type: Any, count: Any = None, initial: Any = None) -> ForeignMemory:
     """Allocate ``count`` (1) values of ``type``, zeroed; ``initial`` is a sequence of values, or one for all.
 
-    Raises ``ForeignValueError`` for more initial values than elements, and the conversion's error for one that does not
-    fit.  A sequence without ``count`` says how many there are.
+    A sequence without ``count`` says how many there are; a str or bytes is one of characters where ``type`` is one.
+    Raises ``ForeignValueError`` for more initial values than elements or more elements than any memory holds, and the
+    conversion's error for a value that does not fit.
 
     >>> p = foreign_alloc("int", count=3, initial=[7, 8])
     >>> list(p)
@@ -143,26 +155,26 @@ def foreign_alloc(type: Any, count: Any = None, initial: Any = None) -> ForeignM
     >>> p[0]
     Traceback (most recent call last):
     ...
-    epsilon.errors.ForeignMemoryError: use of <foreign memory int[3], ended> after its end: it was freed at ...
+    epsilon.errors.ForeignMemoryError: use of <foreign memory int [3], ended> after its end: it was freed at ...
     """
     element = _element(type, "foreign_alloc")
-    values = None
+    values: Any = ()
     if initial is not None:
-        single = (
-            isinstance(initial, (str, bytes, Struct)) or not hasattr(initial, "__iter__") or hasattr(initial, "keys")
-        )
-        values = initial if single else list(initial)
-        if single:
-            values = [initial] * (1 if count is None else _count(count, "foreign_alloc"))
-        if count is None:
-            count = len(values)
-    count = 1 if count is None else _count(count, "foreign_alloc")
-    if values is not None and len(values) > count:
+        if isinstance(initial, (str, bytes)) and element.code in "cCbB":
+            initial = characters(element, initial)
+        if isinstance(initial, (str, bytes, Struct)) or not hasattr(initial, "__iter__") or hasattr(initial, "keys"):
+            count = _count(1 if count is None else count, element, "foreign_alloc")
+            values = repeat(initial, count)
+        else:
+            values = list(initial)
+            count = len(values) if count is None else count
+    count = _count(1 if count is None else count, element, "foreign_alloc")
+    if isinstance(values, list) and len(values) > count:
         raise ForeignValueError(
             f"foreign_alloc: {len(values)} initial values for {count} elements of {element.spelling}"
         )
     memory = ForeignMemory(element, count)
-    for index, value in enumerate(values or ()):
+    for index, value in enumerate(values):
         memory[index] = value
     return memory
 
@@ -172,9 +184,9 @@ def foreign_free(memory: Any) -> None:
 
     Raises ``ForeignMemoryError`` when it has been freed already, or is nothing that was allocated here.
     """
-    if not isinstance(memory, (ForeignMemory, Struct)) or memory.owner is not None:
+    if not isinstance(memory, (ForeignMemory, Struct)) or _backend.owner_of(memory) is not None:
         raise ForeignMemoryError(f"foreign_free: {shorten(memory)} was not allocated by foreign_alloc")
-    memory.end(caller())
+    _backend.end(memory, caller())
 
 
 def foreign_memory(type: Any, count: Any = None, initial: Any = None) -> ForeignMemory:
@@ -216,7 +228,8 @@ def pooled_memory(type: Any, count: Any = 1) -> PooledMemory:
     >>> with pooled_memory("int", count=4) as p:
     ...     p[0] = 1
     """
-    element, count = _element(type, "pooled_memory"), _count(count, "pooled_memory")
+    element = _element(type, "pooled_memory")
+    count = _count(count, element, "pooled_memory")
     free = _pools.free.get((element, count))
     block = free.pop() if free else ForeignMemory(element, count)
     pooled = PooledMemory(element, count, block.address, (block,))
@@ -231,6 +244,21 @@ _FORMATS = {
     "I": "unsigned-int", "l": "long", "L": "unsigned-long", "q": "long-long", "Q": "unsigned-long-long", "n": "ssize",
     "N": "size", "f": "float", "d": "double",
 }  # fmt: skip
+#: with a byte order in front, sizes are the standard's and not the platform's (the struct module's documentation)
+_STANDARD_FORMATS = {
+    **{code: _FORMATS[code] for code in "bBc?fd"},
+    **{"h": "int16", "H": "uint16", "i": "int32", "I": "uint32", "l": "int32", "L": "uint32", "q": "int64", "Q": "uint64"},
+}
+_NATIVE_ORDER = "=<" if sys.byteorder == "little" else "=>!"
+
+
+def _word_of_format(text: str) -> str | None:
+    """The scalar that a buffer's format says, or None for another byte order or several values."""
+    if text[:1] in _NATIVE_ORDER:
+        return _STANDARD_FORMATS.get(text[1:])
+    return _FORMATS.get(text.removeprefix("@"))
+
+
 _CHARACTERS = cffi.new_array_type(cffi.new_pointer_type(cffi.new_primitive_type("char")), None)
 
 
@@ -240,7 +268,8 @@ class PinnedArray(ForeignMemory):
     __slots__ = ("hold",)
 
     def __exit__(self, *exception: object) -> None:
-        super().__exit__()
+        if self.alive:
+            self.end(caller())
         if self.hold is not None:
             cffi.release(self.hold)
             self.hold = None
@@ -266,7 +295,7 @@ def pinned_array(array: Any) -> PinnedArray:
     with view:
         if not view.c_contiguous:
             raise ForeignValueError(f"pinned_array: the memory of {shorten(array)} is not contiguous")
-        word = _FORMATS.get(view.format.lstrip("@="))
+        word = _word_of_format(view.format)
         if word is None:
             raise ForeignTypeError(f"pinned_array: elements of format {view.format!r} are no C scalars")
         element, count, readonly = WORDS[word], view.nbytes // view.itemsize, view.readonly
@@ -318,10 +347,9 @@ def _deref_as(element: CType, pointer: Any, index: Any) -> Any:
         raise ForeignTypeError(f"an index is an int, not {shorten(index)}")
     offset = index.__index__() * element.size
     if isinstance(pointer, _backend.Guarded):
-        if offset < 0 or offset + element.size > pointer.size >= 0:
-            raise ForeignIndexError(
-                f"{element.spelling} {index} of {shorten(pointer)}, which has {pointer.size} bytes"
-            )
+        size = _backend.size_of(pointer)
+        if offset < 0 or offset + element.size > size >= 0:
+            raise ForeignIndexError(f"{element.spelling} {index} of {shorten(pointer)}, which has {size} bytes")
         return read(element, pointer, offset)
     return read_raw(element, _raw_address(pointer, "deref") + offset, pointer)
 
@@ -403,13 +431,13 @@ def struct_pointer(struct: Any) -> ForeignMemory:
     """
     if not isinstance(struct, Struct):
         raise ForeignTypeError(f"struct_pointer takes a struct, not {shorten(struct)}")
-    return ForeignMemory(struct.ctype, 1, struct.address, struct)
+    return ForeignMemory(type(struct).ctype, 1, _backend.address_of(struct), struct)
 
 
 def copy_sequence(array: Array, values: Any) -> ForeignMemory:
     """The copy that a sequence argument becomes."""
     if isinstance(values, (str, bytes)) and array.target.code in "cCbB":
-        values = values.encode() if isinstance(values, str) else values
+        values = characters(array.target, values)
     elif isinstance(values, (str, bytes)) or not hasattr(values, "__iter__"):
         raise array.refusal(values)
     values = list(values)

@@ -191,9 +191,10 @@ def install_system() -> int:
     command = install_command(missing)
     if command and command.startswith("apt-get") and os.geteuid() == 0:
         print(f"{command}  # {', '.join(need.what for need, _ in missing)}", flush=True)
-        # Another apt may hold the lock for a while (a fresh cloud machine's first update, say); a question would hang.
+        # Another apt may hold the lock for a while (a fresh cloud machine's first update, say); a question would hang;
+        # and what is installed already, a probe that failed for another reason notwithstanding, is not ours to upgrade.
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        patient = command.replace("apt-get ", "apt-get -q -o DPkg::Lock::Timeout=300 ")
+        patient = command.replace("apt-get ", "apt-get -q -o DPkg::Lock::Timeout=300 -o APT::Get::Upgrade=false ")
         subprocess.run(patient, shell=True, env=environment, stdout=subprocess.DEVNULL)
         missing = missing_needs()
     if missing:

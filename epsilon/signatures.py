@@ -129,6 +129,8 @@ def signature_of(
     result: CType, parameters: tuple[CType, ...], variadic: bool = False, abi: str = "default"
 ) -> Signature:
     """The interned signature of these types."""
+    if type(abi) is not str:
+        abi = _check_abi(abi)
     key = (result, parameters, variadic, abi)
     found = _interned.get(key)
     if found is not None:
@@ -139,6 +141,8 @@ def signature_of(
     if result.size is None and not isinstance(result, Void):
         raise ForeignTypeError(f"a function cannot return {result.spelling}, whose definition is not known")
     for index, parameter in enumerate(parameters, 1):
+        if parameter.code == "v":
+            raise ForeignTypeError(f"parameter {index} has type {parameter.spelling}, which has no values")
         if parameter.code == "s" and parameter.size is None:
             raise ForeignTypeError(f"parameter {index} is {parameter.spelling}, whose definition is not known")
     with _lock:
@@ -196,9 +200,9 @@ class Registry(Mapping):
         ``replace``).
         """
         word = (word_of(name) or "").lstrip("':")
-        if not word:
+        if not word or any(letter.isspace() or letter in "(*" for letter in word):
             raise ForeignTypeError(f"a signature's name is a word, not {shorten(name)}")
-        if plain_word(word) in known_names():
+        if not {word, plain_word(word)}.isdisjoint(known_names()):
             raise ForeignTypeError(f"{word!r} is a type and cannot name a signature")
         signature = Signature(result, parameters, abi=abi)
         with _lock:
@@ -251,12 +255,17 @@ class Registry(Mapping):
         """Register every name of a file that :meth:`save` wrote."""
         import json
 
-        with open(path, encoding="utf-8") as file:
-            content = json.load(file)
-        if not isinstance(content, dict) or content.get("epsilon-registry") != 1:
-            raise ForeignTypeError(f"{str(path)!r} is no file that registry.save wrote")
-        for name, entry in content["signatures"].items():
-            self.register(name, entry["result"], entry["parameters"], replace=replace, abi=entry["abi"])
+        try:
+            with open(path, encoding="utf-8") as file:
+                content = json.load(file)
+            if content["epsilon-registry"] != 1:
+                raise ValueError(f"version {content['epsilon-registry']} of the format")
+            entries = content["signatures"]
+            saved = {name: (entry["result"], entry["parameters"], entry["abi"]) for name, entry in entries.items()}
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise ForeignTypeError(f"{str(path)!r} is no file that registry.save wrote: {error!r}") from error
+        for name, (result, parameters, abi) in saved.items():
+            self.register(name, result, parameters, replace=replace, abi=abi)
 
 
 registry = Registry()

@@ -14,8 +14,8 @@ import _cffi_backend as cffi
 from epsilon import _backend
 from epsilon.errors import ForeignIndexError, ForeignTypeError, ForeignValueError, nearest, shorten
 from epsilon.expressions import ctype, word_of
-from epsilon.typesystem import TAGS, Array, CType, Integer, StructCType, new_tagged
-
+from epsilon.typesystem import TAGS, Array, CType, Integer, StructCType, characters, new_tagged
+from epsilon.typesystem import hooks as type_hooks
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
 if TYPE_CHECKING:
@@ -44,7 +44,13 @@ class StructType(type):
     pair(c=120, d=2.5)
     """
 
-    ctype: StructCType
+    @property
+    def ctype(cls) -> StructCType:
+        """The type itself."""
+        try:
+            return cls.__dict__[_OWN_TYPE]
+        except KeyError:
+            raise AttributeError(f"{cls.__name__} is no C struct") from None
 
     @property
     def size(cls) -> int:
@@ -56,26 +62,39 @@ class StructType(type):
         """Bytes."""
         return cls.ctype.alignment
 
-    def offset(cls, name: str) -> int:
-        """Bytes from the start to the member ``name``."""
-        name = str(name).replace("-", "_")
-        for member in cls.ctype.fields:
-            if member.name == name:
-                return member.offset
-        raise ForeignTypeError(f"{cls.ctype.spelling} has no member {name!r}{nearest(name, cls.__match_args__)}")
+    @property
+    def offset(cls) -> Callable[[str], int]:
+        """``offset(name)``: bytes from the start to the member ``name``."""
+        return cls._offset  # a property, for it must win over a member that is called offset
+
+    def _offset(cls, name: str) -> int:
+        name = _member(cls, name)
+        return next(member.offset for member in cls.ctype.fields if member.name == name)
 
     def __repr__(cls) -> str:
-        return f"<{cls.ctype.spelling}>" if "ctype" in cls.__dict__ else super().__repr__()
+        return f"<{cls.ctype.spelling}>" if _OWN_TYPE in cls.__dict__ else super().__repr__()
+
+
+#: where a struct's class keeps its type: no member can have this name
+_OWN_TYPE = "C type"
+
+
+def _member(cls: StructType, name: Any) -> str:
+    """The name of a member as C has it."""
+    word = (word_of(name) or "").lstrip("':").replace("-", "_")
+    if word not in cls.__match_args__:
+        raise ForeignTypeError(f"{cls.ctype.spelling} has no member {shorten(name)}{nearest(word, cls.__match_args__)}")
+    return word
 
 
 class Struct(_backend.Guarded, metaclass=StructType):
     """What all struct instances share.  ``with`` ends the memory early; a later use then raises ``ForeignMemoryError``."""
 
     __slots__ = ()
-    ctype: StructCType
+    __match_args__: tuple[str, ...] = ()
 
-    def __new__(cls, *values: Any, **members: Any) -> Any:
-        found = cls.__dict__.get("ctype")
+    def __new__(cls, /, *values: Any, **members: Any) -> Any:
+        found = cls.__dict__.get(_OWN_TYPE)
         if found is None:
             raise TypeError("Struct is abstract: define_c_struct makes the classes")
         self = super().__new__(cls, found.converter.pointer_type, found.size, found.alignment)
@@ -90,36 +109,20 @@ class Struct(_backend.Guarded, metaclass=StructType):
             setattr(self, name, value)
         return self
 
-    @classmethod
-    def view(cls, address: int, owner: Any) -> Any:
-        """The struct at ``address``, in place; ``owner`` is kept alive and ends it when it ends."""
-        found = cls.ctype
-        return super().__new__(cls, found.converter.pointer_type, found.size, found.alignment, address, owner)
-
-    @classmethod
-    def from_cdata(cls, value: Any) -> Any:
-        """A copy of a cffi struct of this type."""
-        copied = cls()
-        source = cffi.newp(cls.ctype.converter.pointer_type, value)
-        cffi.memmove(_bytes_at(copied.address, cls.size), _bytes_at(_address(source), cls.size), cls.size)
-        return copied
+    @property
+    def ctype(self) -> StructCType:
+        """The type."""
+        return type(self).ctype
 
     def keys(self) -> tuple[str, ...]:
         """The members' names, so that ``dict(struct)`` works."""
         return type(self).__match_args__
 
     def __getitem__(self, name: Any) -> Any:
-        return getattr(self, self._member(name))
+        return getattr(self, _member(type(self), name))
 
     def __setitem__(self, name: Any, value: Any) -> None:
-        setattr(self, self._member(name), value)
-
-    def _member(self, name: Any) -> str:
-        word = (word_of(name) or "").lstrip("':").replace("-", "_")
-        if word not in type(self).__match_args__:
-            raise ForeignTypeError(f"{self.ctype.spelling} has no member {shorten(name)}"
-                                   f"{nearest(word, type(self).__match_args__)}")  # fmt: skip
-        return word
+        setattr(self, _member(type(self), name), value)
 
     def __eq__(self, other: object) -> Any:
         if type(other) is not type(self):
@@ -132,11 +135,11 @@ class Struct(_backend.Guarded, metaclass=StructType):
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.end(caller())
+        _backend.end(self, caller())
 
     def __repr__(self) -> str:
-        if not self.alive:
-            return f"<ended {self.ctype.spelling}>"
+        if not _backend.is_alive(self):
+            return f"<ended {type(self).ctype.spelling}>"
         members = ", ".join(f"{name}={shorten(getattr(self, name))}" for name in type(self).__match_args__)
         return f"{type(self).__name__}({members})"
 
@@ -161,10 +164,28 @@ def _bytes_at(address: int, size: int) -> Any:
     return cffi.buffer(cffi.cast(_CHARACTERS, address), size)
 
 
+def view(ctype: StructCType, address: int, owner: Any) -> Any:
+    """The struct at ``address``, in place; ``owner`` is kept alive and ends it when it ends."""
+    pointer_type = ctype.converter.pointer_type
+    return _backend.Guarded.__new__(ctype.python_class, pointer_type, ctype.size, ctype.alignment, address, owner)
+
+
+def copy_cdata(ctype: StructCType, value: Any) -> Any:
+    """A copy of a cffi struct of this type."""
+    copied = ctype.python_class()
+    source = cffi.newp(ctype.converter.pointer_type, value)
+    target = _bytes_at(_backend.address_of(copied), ctype.size)
+    cffi.memmove(target, _bytes_at(_address(source), ctype.size), ctype.size)
+    return copied
+
+
+type_hooks["copy_struct"] = copy_cdata
+
+
 def read(ctype: CType, memory: Any, offset: int) -> Any:
     """The value of type ``ctype`` in guarded memory: structs and arrays as views in place."""
     if isinstance(ctype, StructCType):
-        return ctype.python_class.view(memory.address + offset, memory)
+        return view(ctype, _backend.address_of(memory) + offset, memory)
     if isinstance(ctype, Array):
         return ArrayView(memory, ctype, offset)
     return ctype.converter.read(memory, offset)
@@ -173,8 +194,10 @@ def read(ctype: CType, memory: Any, offset: int) -> Any:
 def write(ctype: CType, memory: Any, offset: int, value: Any) -> None:
     """Write a value into guarded memory, which keeps alive what it then points to."""
     kept = ctype.converter.write(memory, offset, value)
+    if isinstance(value, Struct) and not ctype.is_pointer:  # a copy, which points to what the original keeps alive
+        kept = dict(_backend.kept_by(value)) or kept
     if kept is not None or ctype.is_pointer:
-        memory.kept[memory.address + offset] = (kept, value)
+        _backend.kept_by(memory)[_backend.address_of(memory) + offset] = (kept, value)
 
 
 # --- members --------------------------------------------------------------------------------------------------------
@@ -195,7 +218,7 @@ class Field:
             self.write(struct, value)
         except (ForeignTypeError, ForeignValueError, OverflowError) as error:
             if error.args and getattr(error, "function", "") is None:
-                text = f"{struct.ctype.spelling}: member {self.name!r} ({self.ctype.spelling}): {error.args[0]}"
+                text = f"{type(struct).ctype.spelling}: member {self.name!r} ({self.ctype.spelling}): {error.args[0]}"
                 error.args = (text,)
             raise
 
@@ -221,7 +244,7 @@ class BitField(Field):
         self.bits = layout.bits
 
     def cdata(self, struct: Any) -> Any:
-        return cffi.cast(struct.pointer_type, struct.address)
+        return cffi.cast(_backend.pointer_type_of(struct), _backend.address_of(struct))
 
     def read(self, struct: Any) -> Any:
         return getattr(self.cdata(struct), self.name)
@@ -264,7 +287,7 @@ class ArrayView(Sequence):
     def __setitem__(self, index: Any, value: Any) -> None:
         if isinstance(index, slice):
             places = range(*index.indices(len(self)))
-            values = list(value.encode() if isinstance(value, str) else value)
+            values = list(value) if not isinstance(value, (str, bytes)) else characters(self._ctype.target, value)
             if len(values) > len(places) or (len(values) < len(places) and not isinstance(value, (str, bytes))):
                 raise ForeignValueError(f"got {len(values)} values, wanted {len(places)} for {self._ctype.spelling}")
             for place, one in zip(places, values, strict=False):
@@ -390,12 +413,19 @@ def build(kind: str, tag: str, members: Sequence[tuple[str | None, CType, int | 
             raise ForeignTypeError(
                 f"{kind} {tag}: member {name!r} {'is there twice' if name in seen else 'is no C name'}"
             )
+        if name is not None and name.startswith("__") and name.endswith("__"):
+            raise ForeignTypeError(f"{kind} {tag}: member {name!r} has a name that Python keeps for itself")
+        if found.only_parameter:
+            raise ForeignTypeError(f"{kind} {tag}: member {name!r}: {found.only_parameter}")
         if found.size is None:
             raise ForeignTypeError(f"{kind} {tag}: member {name!r} has type {found.spelling}, whose size is not known")
         seen.add(name or "")
     own = new_tagged(kind, tag)
     entries = [(name or "", found.backend, -1 if bits is None else bits, -1) for name, found, bits in members]
-    cffi.complete_struct_or_union(own.backend, entries, None, -1, -1, 0)
+    try:
+        cffi.complete_struct_or_union(own.backend, entries, None, -1, -1, 0)
+    except (TypeError, ValueError, OverflowError) as error:  # a bit-field wider than its type, a struct too large
+        raise ForeignTypeError(f"{own.spelling}: {error}") from None
     own.size, own.alignment = cffi.sizeof(own.backend), cffi.alignof(own.backend)
     places = dict(own.backend.fields)
     types = {name: found for name, found, _ in members}
@@ -416,7 +446,7 @@ def build(kind: str, tag: str, members: Sequence[tuple[str | None, CType, int | 
     own.classes, own.elements = passing(own, any(bits is not None for _, _, bits in members))
     namespace: dict[str, Any] = {
         "__slots__": (),
-        "ctype": own,
+        _OWN_TYPE: own,
         "__match_args__": tuple(layout.name for layout in layouts),
         "__doc__": f"{own.spelling}: {own.size} bytes, aligned to {own.alignment}.",
         "__module__": caller_module(),

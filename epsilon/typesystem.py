@@ -43,6 +43,8 @@ class CType:
 
     __slots__ = ("__weakref__", "_backend", "_converter", "alignment", "code", "key", "size")
     is_pointer = False
+    #: why there can be no memory of this type, or an empty str
+    only_parameter = ""
     #: what a user may pass, for error texts
     wants = "a value"
 
@@ -97,6 +99,13 @@ class CType:
         """The plain value that floor 0 understands for ``value``: through a registered converter, or ``convert``."""
         registered = find_converter(self, type(value))
         return self.convert(registered(value)) if registered else self.convert(value)
+
+    def taken(self, take: Callable[[Any], Any], value: Any) -> Any:
+        """``take(value)``, where ``take`` is ``index``, ``float`` …; what it refuses is refused here."""
+        try:
+            return take(value)
+        except TypeError as error:
+            raise self.refusal(value) from error
 
     def refusal(self, value: object, why: str = "") -> ForeignTypeError:
         return ForeignTypeError(f"got {shorten(value)} ({type(value).__name__}), wanted {why or self.wants}")
@@ -193,7 +202,7 @@ class Integer(Scalar):
     def convert(self, value: Any) -> int:
         if not hasattr(type(value), "__index__"):
             raise self.refusal(value)
-        number = index(value)
+        number = self.taken(index, value)
         if not self.low <= number <= self.high:
             raise ForeignRangeError(f"got {shorten(value)}, wanted {self.wants}")
         return int(number)
@@ -246,7 +255,7 @@ class Boolean(Scalar):
 
     def convert(self, value: Any) -> bool:
         if hasattr(type(value), "__index__"):
-            return index(value) != 0
+            return self.taken(index, value) != 0
         if type(value).__name__ in ("bool_", "bool"):  # NumPy's, which has no __index__
             return bool(value)
         raise self.refusal(value)
@@ -265,7 +274,7 @@ class Real(Scalar):
         if not (hasattr(type(value), "__float__") or hasattr(type(value), "__index__")):
             raise self.refusal(value)
         try:
-            return float(value)
+            return self.taken(float, value)
         except OverflowError as error:
             raise ForeignRangeError(f"got {shorten(value)}: {error}") from None
 
@@ -283,7 +292,7 @@ class Complex(Scalar):
         if not any(hasattr(type(value), name) for name in ("__complex__", "__float__", "__index__")):
             raise self.refusal(value)
         try:
-            return complex(value)
+            return self.taken(complex, value)
         except OverflowError as error:
             raise ForeignRangeError(f"got {shorten(value)}: {error}") from None
 
@@ -308,6 +317,19 @@ class PointerLike(CType):
 _CHARACTER_SIZED = "bBcC"
 
 
+def characters(ctype: CType, text: str | bytes) -> Any:
+    """The values of ``text`` (UTF-8) for C's characters of type ``ctype``; for another type, what iteration gives."""
+    if ctype.code not in _CHARACTER_SIZED:
+        return list(text)
+    data = text.encode() if isinstance(text, str) else text
+    return [number - 256 if number > ctype.high else number for number in data]
+
+
+def refuse_parameter(target: CType, what: str) -> None:
+    if target.only_parameter:
+        raise ForeignTypeError(f"(:{what} {target.spelling}): {target.only_parameter}")
+
+
 class Pointer(PointerLike):
     """``T *``, or ``void *`` where ``target`` is ``void``; ``const`` says that C does not write through it."""
 
@@ -315,6 +337,7 @@ class Pointer(PointerLike):
 
     def setup(self, target: CType, const: bool = False) -> None:
         super().setup()
+        refuse_parameter(target, "pointer")
         self.target, self.const = target, const
         self.code = "P" if isinstance(target, Void) else "p"
 
@@ -344,9 +367,12 @@ class Pointer(PointerLike):
                 raise self.refusal(value)
             return value
         if isinstance(value, _backend.Guarded):
-            if self.takes(value.pointer_type):
+            kind = _backend.pointer_type_of(value)
+            if kind is self.backend or self.code == "P":
                 return value
-            raise self.refusal(value, f"{self.wants}, not a {cffi.getcname(value.pointer_type, '')}")
+            if self.takes(kind):  # floor 0 knows this pointer's own type only
+                return cffi.cast(VOID_POINTER, _backend.address_of(value))
+            raise self.refusal(value, f"{self.wants}, not a {cffi.getcname(kind, '')}")
         if isinstance(value, CData):
             kind = cffi.typeof(value)
             if kind.kind in ("pointer", "array", "function") and self.takes(kind):
@@ -424,12 +450,13 @@ class String(PointerLike):
             return plain
         bare = _backend.Converter(self, "z", self.size, self.alignment, self.backend, raw=True)
         return _backend.Converter(
-            self, "x", self.size, self.alignment, self.backend, inner=bare, to=self.convert, back=self.decode
+            self, "x", self.size, self.alignment, self.backend, inner=bare, to=self.adapt, back=self.decode
         )
 
     def convert(self, value: Any) -> Any:
+        given = value
         if isinstance(value, os.PathLike):
-            value = os.fspath(value)
+            value = self.taken(os.fspath, value)
         if isinstance(value, str):
             try:
                 value = value.encode(self.encoding or "utf-8", self.errors)
@@ -437,7 +464,7 @@ class String(PointerLike):
                 raise ForeignValueError(f"got {shorten(value)}: {error}") from None
         if isinstance(value, bytes):
             if 0 in value:
-                raise ForeignValueError(f"got {shorten(value)}: the embedded NUL would end the C string")
+                raise ForeignValueError(f"got {shorten(given)}: the embedded NUL would end the C string")
             return value
         if value is None or isinstance(value, _backend.Guarded):
             return value
@@ -463,6 +490,7 @@ class Buffer(PointerLike):
     """``void *`` into any object with the buffer protocol, held for the length of the call and never copied."""
 
     __slots__ = ("writable",)
+    only_parameter = "a :buffer is lent for the length of a call; in memory it is a :pointer"
 
     def __new__(cls, writable: bool = False) -> CType:
         return super().__new__(cls, bool(writable))
@@ -523,9 +551,16 @@ class Direction(PointerLike):
     """``(:in T)``, ``(:out T)``, ``(:inout T)``: a ``T *`` whose target lives for the length of the call."""
 
     __slots__ = ("target", "way")
+    only_parameter = "(:in T), (:out T) and (:inout T) say how a parameter is passed; in memory it is a (:pointer T)"
 
     def setup(self, way: str, target: CType) -> None:
         super().setup()
+        refuse_parameter(target, way)
+        if isinstance(target, Array):
+            raise ForeignTypeError(
+                f"(:{way} {target.spelling}): an array crosses as memory: allocate it, and declare a "
+                f"(:pointer {target.target.spelling})"
+            )
         if target.size is None:
             raise ForeignTypeError(f"(:{way} {target.spelling}): a value of type {target.spelling} has no size")
         self.way, self.target = way, target
@@ -560,10 +595,13 @@ class Array(CType):
     def setup(self, target: CType, length: int | None) -> None:
         if target.size is None:
             raise ForeignTypeError(f"(:array {target.spelling}): a value of type {target.spelling} has no size")
+        refuse_parameter(target, "array")
+        if length is not None and length < 0:
+            raise ForeignTypeError(f"(:array {target.spelling} {length}): the length is 0 or more")
         self.target, self.length = target, length
         self.size = None if length is None else target.size * length
         if (self.size or 0) > sys.maxsize:
-            raise ForeignTypeError(f"(:array {target.spelling} {length}) is larger than any memory")
+            raise ForeignTypeError(f"(:array {target.spelling} {shorten(length)}) is larger than any memory")
         self.alignment = target.alignment
         self.code = "a"
 
@@ -597,7 +635,12 @@ class FunctionType(CType):
 
     __slots__ = ("abi", "parameters", "result", "variadic")
 
-    def setup(self, result: CType, parameters: tuple[CType, ...], variadic: bool = False, abi: str = "default") -> None:
+    def __new__(
+        cls, result: CType, parameters: tuple[CType, ...], variadic: bool = False, abi: str = "default"
+    ) -> CType:
+        return super().__new__(cls, result, tuple(parameters), bool(variadic), abi)
+
+    def setup(self, result: CType, parameters: tuple[CType, ...], variadic: bool, abi: str) -> None:
         self.result, self.parameters, self.variadic, self.abi = result, parameters, variadic, abi
         self.size, self.alignment, self.code = None, None, "v"
 
@@ -697,16 +740,18 @@ class StructCType(CType):
 
     def convert(self, value: Any) -> Any:
         if isinstance(value, _backend.Guarded):
-            if value.pointer_type is self.converter.pointer_type and value.size >= self.size:
+            if _backend.pointer_type_of(value) is self.converter.pointer_type and _backend.size_of(value) >= self.size:
                 return value
         elif isinstance(value, CData):
             if cffi.typeof(value) is self.backend:
-                return self.python_class.from_cdata(value)
+                return hooks["copy_struct"](self, value)
         elif hasattr(type(value), "keys") and hasattr(type(value), "__getitem__"):
             return self.python_class(**{str(name): value[name] for name in value.keys()})
         raise self.refusal(value)
 
     def __reduce__(self):
+        if self.python_class is None:  # opaque: the tag is all there is
+            return (tagged, (self.kind, self.tag))
         return (_same, (self.python_class,))
 
 

@@ -1,14 +1,15 @@
 """Reads the code in a Markdown page, runs it, and holds the results against what the page's comments promise.
 
 ``python tests/snippets.py PAGE`` runs one page, its Python and Hy blocks in order and in one namespace, and ends with
-status 1 at the first promise that is broken.  A promise is a comment that follows a statement or form of the top level::
+status 1 at the first promise that is broken.  A promise is a comment that follows a statement or form of the top
+level::
 
     strlen("hello")     # => 5                        the value's repr (in Hy: hy.repr)
     print("a", "b")     # prints a b                  what came out
     strlen(5)           # raises ForeignTypeError: strlen(): parameter 1 …
 
 ``…`` stands for any text, white space counts as one blank, and the lines of comment that follow, indented by two blanks
-or more, continue it.  The language of a block may be followed by ``needs=shim``: it is left out where there is no C shim.
+or more, continue it.  The language of a block may be followed by ``needs=shim``: it is left out where there is no shim.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ def examples() -> list[doctest.DocTest]:
         if module_info.name.endswith(("__main__", "._shim", ".macros")):
             continue
         module = importlib.import_module(module_info.name)
-        found += doctest.DocTestFinder(exclude_empty=True).find(module, extraglobs=PUBLIC)
+        found += doctest.DocTestFinder(exclude_empty=True).find(module, globs={**PUBLIC, **vars(module)})
     found += doctest.DocTestFinder().find(epsilon)
     return [docstring for docstring in found if docstring.examples]
 

@@ -98,7 +98,8 @@ def test_versioned_names_of_the_system_are_found_in_its_cache_and_its_directorie
     path = make("standard/libstandard.so.2")
     monkeypatch.setattr(search, "_standard_directories", lambda: (str(path.parent),))
     assert epsilon.lib_open("standard").path == str(path)
-    monkeypatch.setattr(search, "_ld_so_cache", lambda prefixes=("",): [str(make("cache/libstandard.so.1"))])
+    cached = [str(make("cache/libstandard.so.1"))]
+    monkeypatch.setattr(search, "_ld_so_cache", lambda prefixes=("",): cached)
     assert "/cache/" in epsilon.lib_open("standard").path
     assert "/standard/" in epsilon.lib_open("libstandard.so.2").path
 

@@ -5,13 +5,15 @@ import os
 import re
 import subprocess
 import sys
+import types
 from pathlib import Path
 
+import hy
 import pytest
 import snippets
 
 import epsilon
-from epsilon import cli
+from epsilon import cli, macros
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "NEWS.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -65,6 +67,55 @@ def test_links_lead_somewhere(page):
     text = page.read_text(encoding="utf-8")
     targets = [target.partition("#")[0] for target in re.findall(r"\]\(([^)]+)\)", text) if "://" not in target]
     assert [target for target in targets if target and not (page.parent / target).exists()] == []
+
+
+# --- the figures ----------------------------------------------------------------------------------------------------
+
+
+def rows(text: str) -> list[list[str]]:
+    """The rows of the tables in ``text``, cell by cell."""
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in re.findall(r"^\|.*\|$", text, re.M)]
+
+
+def is_among(number: str, measured: list[str]) -> bool:
+    """Whether a number is one of those ``measured``, rounded to as many digits as it has."""
+    digits = len(number.partition(".")[2])
+    return any(f"{float(figure):.{digits}f}" == number for figure in measured)
+
+
+def test_figures_are_measured_ones():
+    """Each number in the README's table of figures stands in a row of the same name in benchmarks/RESULTS.md."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    figures = rows(readme.partition("<!-- FIGURES")[2].partition("<!-- /FIGURES")[0])
+    results = rows((ROOT / "benchmarks" / "RESULTS.md").read_text(encoding="utf-8")) if figures else []
+    for label, *cells in figures:
+        measured = re.findall(r"\d+(?:\.\d+)?", " ".join(sum((row[1:] for row in results if row[0] == label), [])))
+        for number in re.findall(r"\d+(?:\.\d+)?", " ".join(cells)):
+            assert label == "" or is_among(number, measured), f"{label}: {number}"
+
+
+# --- the table of macros ------------------------------------------------------------------------------------------
+
+
+def table_of_macros() -> list[tuple[str, str]]:
+    """The rows of the table in docs/hy.md: a form, and what it expands to."""
+    section = (ROOT / "docs" / "hy.md").read_text(encoding="utf-8").partition("\n## What each form expands to\n")[2]
+    return re.findall(r"^\| `(.*)` \| `(.*)` \|$", section.partition("\n## ")[0], re.M)
+
+
+@pytest.mark.parametrize(("form", "expansion"), table_of_macros(), ids=[form for form, _ in table_of_macros()])
+def test_expansion(form, expansion):
+    module = types.ModuleType("expander")
+    hy.eval(hy.read("(require epsilon *)"), module.__dict__, module=module)
+    shown = hy.repr(hy.macroexpand_1(hy.read(form), module))
+    shown = re.sub(r"_hy_gensym_(\w+?)_\d+", lambda name: name[1].replace("_", "-"), shown)
+    shown = re.sub(r'\(\. \(hy\.I "epsilon\._runtime"\) ([^)]+)\)', r"R.\1", shown)
+    assert shown == hy.repr(hy.read(expansion))
+
+
+def test_table_has_every_macro():
+    named = {hy.mangle(re.match(r"\(([^ ]+)", form)[1]) for form, _ in table_of_macros()}
+    assert named == set(macros._hy_macros)
 
 
 # --- the layout -----------------------------------------------------------------------------------------------------

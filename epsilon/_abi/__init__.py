@@ -1,9 +1,9 @@
 """epsilon._abi: floor 0 over cffi's ABI mode, for when the shim is not built, or not wanted.
 
-It offers the names of the shim, with the same meaning, attributes, hooks and errors, so that everything above is shared;
-the modules are named after the C files whose place they take.  ``_cffi_backend`` does the calls and the closures, through the
-libffi that cffi was built with.  What that cannot do (unions, bit-field and packed structs and ``_Complex`` by value, a call that
-keeps the GIL, other calling conventions) is a ForeignTypeError that says "needs the shim".
+It offers the names of the shim, with the same meaning, attributes, hooks and errors, so that all above is shared.
+``_cffi_backend`` does the calls and the closures, through the libffi that cffi was built with.  What that cannot do is
+a ForeignTypeError that says "needs the shim": unions, bit-field and packed structs and ``_Complex`` by value, a call
+that keeps the GIL, and other calling conventions.
 """
 
 from epsilon._abi.call import Function, Trampoline, errno, set_errno

@@ -1,7 +1,7 @@
 """The call without the shim: from Python, through the converters and cffi's libffi, into C and back.
 
-What ``c/call.c`` is, in Python: a Trampoline is a signature compiled into a cffi function type and a plan of converters, and
-a Function is a trampoline, an address and what the declaration asked for.
+What the shim's ``invoke`` is, in Python: a Trampoline is a signature compiled into a cffi function type and a plan of
+converters, and a Function is a trampoline, an address and what the declaration asked for.
 """
 
 from __future__ import annotations
@@ -11,8 +11,21 @@ from operator import index
 import _cffi_backend as cffi
 
 from epsilon._abi.convert import Converter
-from epsilon._abi.guarded import VOID_POINTER, Cell, CodePointer, Record, explain, hooks, local, needs_shim
-from epsilon._abi.plan import PIECES, Registers, classes_of, is_x87, passed_type, returned_type
+from epsilon._abi.guarded import (
+    VOID_POINTER,
+    Cell,
+    CodePointer,
+    Guarded,
+    Record,
+    explain,
+    hooks,
+    is_alive,
+    live_address,
+    local,
+    needs_shim,
+)
+from epsilon._abi.plan import PIECES, Registers, by_reference, classes_of, is_x87, passed_type, returned_type
+from epsilon.errors import ForeignTypeError
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
 if TYPE_CHECKING:
@@ -40,19 +53,21 @@ def set_errno(value: int, /) -> None:
 class Parameter:
     """Where one parameter goes: ``add`` puts what the converter made of a value among the arguments that cffi gets."""
 
-    __slots__ = ("add", "converter", "takes", "target", "types")
+    __slots__ = ("add", "by_address", "converter", "takes", "target", "types")
 
     def __init__(self, converter: Converter, registers: Registers, in_tail: bool):
         self.converter = converter
+        #: a struct of which a pointer is passed, here and in callbacks
+        self.by_address = by_reference(converter)
         self.takes = converter.code != ">"
         #: of an output: the converter of the value that is given back
         self.target = converter.inner if converter.code in ">=" else None
         classes = classes_of(converter)
         fits = registers.take(classes)
         whole = passed_type(converter, False)
-        if converter.base.code != "s":
+        if converter.base.code != "s" or self.by_address:
             self.types = (whole,)
-            self.add = _cast_to(whole) if in_tail else None
+            self.add = _cast_to(whole) if in_tail or self.by_address else None
         elif fits:
             self.types = tuple(PIECES[letter] for letter in classes)
             self.add = _spread([cffi.new_pointer_type(piece) for piece in self.types], self.types if in_tail else ())
@@ -62,7 +77,7 @@ class Parameter:
 
 
 def _cast_to(type_: Any) -> Callable[[list, Any], None]:
-    """In a variadic tail cffi takes the type from the value."""
+    """A value that must say its type: in a variadic tail cffi has it from nowhere else."""
     return lambda values, made: values.append(cffi.cast(type_, made))
 
 
@@ -70,9 +85,9 @@ def _spread(pointers: list[Any], types: tuple) -> Callable[[list, Any], None]:
     """A struct in registers: the words of its copy, each as the scalar of its class."""
 
     def add(values: list, made: Any) -> None:
-        for index, pointer in enumerate(pointers):
-            piece = cffi.cast(pointer, made)[index]
-            values.append(cffi.cast(types[index], piece) if types else piece)
+        for place, pointer in enumerate(pointers):
+            piece = cffi.cast(pointer, made)[place]
+            values.append(cffi.cast(types[place], piece) if types else piece)
 
     return add
 
@@ -88,7 +103,10 @@ def _behind(pointer: Any) -> Callable[[list, Any], None]:
 class Trampoline:
     """The one compiled trampoline of a signature: trampoline(address, *arguments)."""
 
-    __slots__ = ("_callback_type", "calls", "callbacks", "outputs", "parameters", "pointer", "result", "signature", "taken")
+    __slots__ = (
+        "_boxed", "_callback_type", "_calls_back", "_result_pointer", "calls", "callbacks", "outputs", "parameters",
+        "pointer", "result", "signature", "simple", "taken",
+    )  # fmt: skip
     #: how calls are made
     strategy = "cffi"
 
@@ -105,21 +123,36 @@ class Trampoline:
         if not isinstance(parameters, tuple) or not all(isinstance(each, Converter) for each in parameters):
             raise TypeError("parameters is a tuple of Converters")
         if getattr(signature, "abi", "default") != "default":
-            raise needs_shim(f"{signature}: the calling convention {signature.abi!r}")
+            raise needs_shim(f"{signature}: the calling convention {signature.abi}")
         self.signature, self.result = signature, result
         #: calls made through it, callbacks received through it
         self.calls = self.callbacks = 0
-        registers = Registers(result)
+        try:
+            self._compile(parameters, fixed)
+        except ForeignTypeError as error:
+            error.args = (f"{signature}: {error.args[0]}",)
+            raise
+        self._callback_type = None
+
+    def _compile(self, parameters: tuple[Converter, ...], fixed: int) -> None:
+        registers = Registers(self.result)
         self.parameters = [
-            Parameter(converter, registers, 0 <= fixed <= index) for index, converter in enumerate(parameters)
+            Parameter(converter, registers, 0 <= fixed <= place) for place, converter in enumerate(parameters)
         ]
         self.taken = sum(parameter.takes for parameter in self.parameters)
         self.outputs = sum(parameter.target is not None for parameter in self.parameters)
+        #: whether each argument becomes one value
+        self.simple = all(each.takes and each.target is None and each.add is None for each in self.parameters)
+        #: whether C may get a function pointer; one that it has from an earlier call is not seen here
+        self._calls_back = any(converter.base.code in "pP" for converter in parameters)
         written = self.parameters if fixed < 0 else self.parameters[:fixed]
         types = tuple(type_ for parameter in written for type_ in parameter.types)
+        returned = returned_type(self.result, True)
         #: the cffi type of a pointer to such a function
-        self.pointer = cffi.new_function_type(types, returned_type(result, True), fixed >= 0)
-        self._callback_type = None
+        self.pointer = cffi.new_function_type(types, returned, fixed >= 0)
+        #: of a struct: a pointer to what is returned in its place
+        self._result_pointer = cffi.new_pointer_type(returned) if self.result.base.code == "s" else None
+        self._boxed = is_x87(self.result)
 
     def __repr__(self) -> str:
         return f"<trampoline of {self.signature}>"
@@ -134,15 +167,11 @@ class Trampoline:
 
     def give(self, made: Any) -> Any:
         """What a callback returns to cffi for what the converter of the result made."""
-        if self.result.base.code != "s":
-            return made
-        return cffi.cast(cffi.new_pointer_type(returned_type(self.result, False)), made)[0]
+        return made if self._result_pointer is None else cffi.cast(self._result_pointer, made)[0]
 
     def receive(self, raw: Any) -> Any:
-        """The Python value of a result."""
-        if not is_x87(self.result):
-            return self.result.get(raw)
-        return self.result.load(cffi.newp(cffi.new_pointer_type(cffi.typeof(raw)), raw))
+        """The Python value of a result that came in another shape."""
+        return self.result.load(cffi.newp(self._result_pointer, raw))
 
     def __call__(self, /, *arguments: Any, **keywords: Any) -> Any:
         if len(arguments) != self.taken + 1 or keywords:
@@ -154,56 +183,37 @@ class Trampoline:
             function = target if isinstance(target, Function) else None
         else:
             address = target if isinstance(target, int) else 0
-        if not address:
+        if not address or not _LOWEST_ADDRESS <= address <= _HIGHEST_ADDRESS:
             raise hooks.type_error(f"{self}: got {repr(target)[:100]} as the address, wanted an int that is not 0, a "
                                    "foreign function or a callback")  # fmt: skip
-        if not _LOWEST_ADDRESS <= address <= _HIGHEST_ADDRESS:
-            raise OverflowError(f"{address} is too large for an address")
         return self.invoke(cffi.cast(self.pointer, address), function, self, arguments[1:], bare=True)
 
     def invoke(self, pointer: Any, function: Function | None, who: Any, arguments: tuple, bare: bool = False) -> Any:
         """The whole of a call.
 
-        ``who`` is what error texts name.  A ``bare`` call is the trampoline's: of ``function``, if there is one, it respects
-        the library's life, but not the options.
+        ``who`` is what error texts name.  A ``bare`` call is the trampoline's: of ``function``, if there is one, it
+        respects the library's life, but not the options.
         """
+        record = Record()
+        cell = None if function is None else function._cell
+        if cell is not None and not cell.enter(record):
+            return _closed(function)
+        plain = bare or not function._options
         values: list[Any] = []
         kept: list[Any] = []
         outputs: list[Any] = []
-        record = Record()
-        cell = None if function is None else function._cell
-        keep_errno = not bare and function._errno
-        number = None
-        if cell is not None and not cell.enter(record):
-            return _closed(function)
         try:
             self.prepare(arguments, values, kept, outputs, who)
-            records = local.records
-            depth = len(records)
-            # a call that a finalizer or a signal handler makes just before or after another one's jump
-            stray = depth > 0 and not records[-1].callbacks
-            outer_errno = cffi.get_errno() if stray else 0
-            try:
-                records.append(record)
-                self.calls += 1
-                if keep_errno:
-                    cffi.set_errno(0)
-                raw = pointer(*values)
-                if keep_errno:
-                    number = local.errno = cffi.get_errno()
-            finally:
-                del records[depth:]
-                if stray:
-                    cffi.set_errno(outer_errno)
-            if record.exception is not None:
+            raw = self.jump(pointer, values, record, not plain and function._errno)
+            if record:
                 _raise_parked(record)
             try:
-                value = self.receive(raw)
+                value = self.receive(raw) if self._boxed else self.result.get(raw)
             except BaseException as error:
                 explain(who, -1, error)
                 raise
-            if not (bare or function._passes(raw, value)):
-                value = hooks.check_failed(function._declaration, value, number, arguments)
+            if not plain:
+                value = function._checked(raw, value, arguments, record)
             return self.with_outputs(value, outputs) if outputs else value
         finally:
             # what the arguments lent to C is theirs again, even while a traceback holds this frame
@@ -212,23 +222,60 @@ class Trampoline:
             if cell is not None:  # not before: the result may be a text within the library
                 cell.leave(record)
 
+    def jump(self, pointer: Any, values: list, record: Record, keep_errno: bool) -> Any:
+        """Into C and back, with the record in its place."""
+        records = local.records
+        depth = len(records)
+        if depth or self._calls_back:
+            _leave_room(_ROOM)
+        # a finalizer or a signal handler may call just before or just after another call's jump
+        outer_errno = cffi.get_errno() if depth else 0
+        try:
+            records.append(record)
+            self.calls += 1
+            if not keep_errno:
+                return pointer(*values)
+            cffi.set_errno(0)
+            raw = pointer(*values)
+            record.errno = local.errno = cffi.get_errno()
+            return raw
+        finally:
+            del records[depth:]
+            if depth:
+                cffi.set_errno(outer_errno)
+
     def prepare(self, arguments: tuple, values: list, kept: list, outputs: list, who: Any) -> None:
         """Convert the arguments."""
-        given = iter(arguments)
-        index = 0
+        place = 0
         try:
-            for parameter in self.parameters:
-                made = parameter.converter.put(next(given) if parameter.takes else None, kept)
-                if parameter.target is not None:
-                    outputs.append((parameter.target, made))
-                if parameter.add is None:
-                    values.append(made)
-                else:
-                    parameter.add(values, made)
-                index += 1
+            if self.simple:
+                for parameter, argument in zip(self.parameters, arguments, strict=True):
+                    values.append(parameter.converter.put(argument, kept))
+                    place += 1
+            else:
+                given = iter(arguments)
+                for parameter in self.parameters:
+                    made = parameter.converter.put(next(given) if parameter.takes else None, kept)
+                    if parameter.target is not None:
+                        outputs.append((parameter.target, made))
+                    if parameter.add is None:
+                        values.append(made)
+                    else:
+                        kept.append(made)  # what is added may be a cast, which does not hold it
+                        parameter.add(values, made)
+                    place += 1
+            for memory in kept:  # which the conversion of a later argument may have ended
+                if isinstance(memory, Guarded) and not is_alive(memory):
+                    place = self.place_of(memory, arguments)
+                    live_address(memory)
         except BaseException as error:
-            explain(who, index, error)
+            explain(who, place, error)
             raise
+
+    def place_of(self, argument: Any, arguments: tuple) -> int:
+        """Which parameter an argument is for."""
+        taking = [place for place, parameter in enumerate(self.parameters) if parameter.takes]
+        return next((place for place, given in zip(taking, arguments, strict=True) if given is argument), taking[0])
 
     def with_outputs(self, result: Any, outputs: list) -> Any:
         """The values of the :out and :inout parameters, after the result."""
@@ -238,8 +285,18 @@ class Trampoline:
         return found[0] if len(found) == 1 else tuple(found)
 
 
+#: the calls that lead from a jump to the parking of a callback's exception
+_ROOM = 6
+
+
+def _leave_room(calls: int) -> None:
+    """Raise RecursionError here, where it can be raised, if a callback would meet it where nobody can park it."""
+    if calls:
+        _leave_room(calls - 1)
+
+
 def _raise_parked(record: Record) -> None:
-    exception, record.exception = record.exception, None
+    exception = record.pop()
     try:
         raise exception
     finally:
@@ -265,7 +322,10 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
 class Function(CodePointer):
     """A C function that Python can call."""
 
-    __slots__ = ("__dict__", "__weakref__", "_address", "_asks", "_cell", "_declaration", "_errno", "_pointer", "_sign", "_trampoline")
+    __slots__ = (
+        "__dict__", "__weakref__", "_address", "_asks", "_cell", "_declaration", "_errno", "_options", "_pointer",
+        "_sign", "_trampoline",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -287,6 +347,7 @@ class Function(CodePointer):
         self._errno = bool(errno)
         # the two kinds of check: a word asks for the sign of C's value, a callable is asked about Python's
         self._sign, self._asks = (_CHECKS.get(check), None) if isinstance(check, str) else (None, check)
+        self._options = self._errno or self._sign is not None or self._asks is not None
         self._address = self._pointer = None
         if address:
             self._settle(address)
@@ -305,15 +366,19 @@ class Function(CodePointer):
             self._settle(address)
         return self._address
 
-    def _passes(self, raw: Any, value: Any) -> bool:
-        """Whether the result passes the check."""
+    def _checked(self, raw: Any, value: Any, arguments: tuple, record: Record) -> Any:
+        """Apply the check; returns the value to give."""
         if self._asks is not None:
-            return bool(self._asks(value))
-        if self._sign is None:
-            return True
-        if not isinstance(raw, (int, float)):  # a pointer
-            return self._sign(bool(raw))
-        return self._sign(raw if raw == raw else -1)
+            passes = self._asks(value)
+        elif self._sign is None:
+            passes = True
+        elif isinstance(raw, (int, float)):
+            passes = self._sign(raw if raw == raw else -1)
+        else:  # a pointer
+            passes = self._sign(bool(raw))
+        if passes:
+            return value
+        return hooks.check_failed(self._declaration, value, record.errno if self._errno else None, arguments)
 
     def __call__(self, /, *arguments: Any, **keywords: Any) -> Any:
         trampoline = self._trampoline
@@ -321,7 +386,7 @@ class Function(CodePointer):
             given = hooks.arguments(self._declaration, arguments, keywords or None)
             return self(*given) if type(given) is tuple else given[0]
         cell = self._cell
-        if self._pointer is None or (cell is not None and cell.closed):
+        if self._pointer is None or (cell is not None and cell._closed):
             self._code()
         return trampoline.invoke(self._pointer, self, self._declaration, arguments)
 

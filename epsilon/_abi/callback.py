@@ -1,12 +1,12 @@
 """Callbacks without the shim: cffi's closures, with the contract of the shim's.
 
-What ``c/callback.c`` is, in Python.  The closure belongs to a Slot, which a module-level table holds for as long as C may
-have the pointer: while the Callback lives, and after its end until QUARANTINE later ones have ended.  (The collector must
-never find the closure, for cffi lets it clear one that C still points to.)  The slot knows its Callback by a weak
-reference only, so that a callable that refers to its own callback is collected like any other cycle.
+What ``c/callback.c`` is, in Python.  The closure belongs to a Slot, which a table of the module holds for as long as C
+may have the pointer: while the Callback lives, and after its end until QUARANTINE later ones have ended.  (The
+collector must never find the closure, for cffi lets it clear one that C still points to.)  The slot knows its Callback
+by a weak reference only, so that a callable that refers to its own callback is collected like any other cycle.
 
-cffi calls ``Slot.enter``; whatever is raised there makes it give C the value it was told to, and call ``Slot.failed``, which
-parks the exception for the foreign call that C is in.
+cffi calls ``Slot.enter``; whatever is raised there makes it give C the value it was told to, and call ``Slot.failed``,
+which parks the exception for the foreign call that C is in.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from _weakref import ref as weak_reference
 import _cffi_backend as cffi
 
 from epsilon._abi.call import Trampoline
-from epsilon._abi.guarded import UINTPTR, CodePointer, explain, hooks, local, park
+from epsilon._abi.guarded import UINTPTR, CodePointer, explain, hooks, park
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ _ended: deque[Slot] = deque()
 class Slot:
     """One closure: who is behind it, or what is left of him."""
 
-    __slots__ = ("closure", "file", "kept", "line", "name", "result", "reference", "results", "trampoline")
+    __slots__ = ("closure", "entered", "file", "kept", "line", "name", "result", "reference", "results", "trampoline")
 
     def __init__(self, trampoline: Trampoline, callback: Callback, on_error: Any):
         _free_oldest()
@@ -47,6 +47,8 @@ class Slot:
         self.line = 0
         #: what the on_error value points to
         self.kept: list[Any] = []
+        #: one item for each C call that is in it now: a list, for its changes are atomic
+        self.entered: list[None] = []
         #: thread → what its last result points to
         self.results: dict[int, tuple] = {}
         self.result = trampoline.result
@@ -57,7 +59,9 @@ class Slot:
         """What C gets when there is no result; converted now, so that nothing can fail then."""
         if on_error is None or self.result.code == "v":
             return None
-        return self.trampoline.give(self.result.put(on_error, self.kept))
+        made = self.result.put(on_error, self.kept)
+        self.kept.append(made)  # cffi remembers the address only
+        return self.trampoline.give(made)
 
     # --- C calls ---
 
@@ -67,22 +71,20 @@ class Slot:
         if callback is None or self not in _live:
             raise hooks.closed(self.name, self.file, self.line)
         self.trampoline.callbacks += 1
-        records = local.records
-        if not records:
-            return self.run(callback._callable, raw)
-        record = records[-1]
-        record.callbacks += 1
+        self.entered.append(None)
+        errno = cffi.get_errno()  # C's own: it gets it back, whatever is called meanwhile
         try:
             return self.run(callback._callable, raw)
         finally:
-            record.callbacks -= 1
+            cffi.set_errno(errno)
+            self.entered.pop()
 
     def run(self, callable_: Callable[..., Any], raw: tuple) -> Any:
         """Call with the arguments that C passed; what cffi gets."""
         trampoline = self.trampoline
         result = callable_(
             *[
-                parameter.converter.get(value)
+                parameter.converter.load(value) if parameter.by_address else parameter.converter.get(value)
                 for parameter, value in zip(trampoline.parameters, raw, strict=True)
                 if parameter.takes
             ]
@@ -131,7 +133,7 @@ class Slot:
 
     def failed(self, kind: type, exception: BaseException, traceback: Any) -> None:
         """``enter`` raised, and C has the answer."""
-        callback = self.reference()
+        callback = None if self.reference is None else self.reference()
         park(exception.with_traceback(traceback), self.name if callback is None else callback._callable)
 
     # --- the end ---
@@ -152,11 +154,14 @@ class Slot:
 
 
 def _free_oldest() -> None:
-    """Free the closures that ended QUARANTINE endings ago."""
+    """Free the closures that ended QUARANTINE endings ago; one that C is in waits once more."""
     while len(_ended) > QUARANTINE:
         try:
             oldest = _ended.popleft()
         except IndexError:  # other threads were faster
+            return
+        if oldest.entered:
+            _ended.append(oldest)
             return
         oldest.closure = oldest.reference = None  # they lead back to the slot
 
@@ -223,6 +228,10 @@ class Callback(CodePointer):
     def cdata(self) -> Any:
         """A cffi function pointer, for plain cffi code."""
         return hooks.cdata(self)
+
+    @property
+    def __doc__(self) -> str | None:
+        return self._callable.__doc__
 
     def __getattr__(self, name: str) -> Any:
         return getattr(object.__getattribute__(self, "_callable"), name)

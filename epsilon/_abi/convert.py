@@ -1,8 +1,8 @@
 """Conversions without the shim: how one value of one C type crosses, each way, as cffi wants it.
 
-What ``c/convert.c`` is, in Python.  A value crosses as what cffi takes for a plain C type of the same representation: an
-int for every integer, a float, a pointer cdata.  The common values are recognised here, exactly those that the shim
-recognises; everything else asks the hook ``adapt`` once for a plain value, and tries again.
+What the shim's converters are, in Python.  A value crosses as what cffi takes for a plain C type of the same
+representation: an int for every integer, a float, a pointer cdata.  The common values are recognised here, exactly
+those that the shim recognises; everything else asks the hook ``adapt`` once for a plain value, and tries again.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ _NOT_PLAIN = object()
 class Converter:
     """How one C type crosses.
 
-    ``put(value, kept)`` gives what cffi takes for a Python value, and appends to ``kept`` what must live as long as C may
-    look at it; ``get(raw)`` gives the Python value for what cffi gave.  They, and the cffi types ``outgoing`` and
-    ``incoming`` that they are for, are chosen by the code, once, and again when the converter is wrapped.
+    ``put(value, kept)`` gives what cffi takes for a Python value, and appends to ``kept`` what must live for as long
+    as C may look at it; ``get(raw)`` gives the Python value for what cffi gave.  They, and the cffi types ``outgoing``
+    and ``incoming`` that they are for, are chosen by the code, once, and again when the converter is wrapped.
     """
 
     __slots__ = (
@@ -81,7 +81,7 @@ class Converter:
         self._choose()
 
     def wrap(self, back: Callable[[Any], Any], /) -> None:
-        """wrap(back): put a Python callable behind what it gives back, in place: whoever uses it sees it from now on."""
+        """wrap(back): put a Python callable behind what it gives back, in place, for all who use it."""
         self.inner = Converter(
             self.ctype, self.code, self.size, self.alignment, self.pointer_type, inner=self.inner, to=self.to,
             back=self.back, make=self.make, classes=self.classes, raw=self.raw,
@@ -108,7 +108,8 @@ class Converter:
         self.outgoing_pointer = cffi.new_pointer_type(self.outgoing)
         self.incoming_pointer = cffi.new_pointer_type(self.incoming)
         put, get = _WAYS.get(self.code, (Converter._put_plain, None))
-        self.put = put.__get__(self)
+        put = put.__get__(self)
+        self.put = _QUICK[self.code](put) if self.code in _QUICK else put
         self.get = get.__get__(self) if get else _GETS.get(self.code, _as_it_is)
 
     # --- memory ---
@@ -169,6 +170,8 @@ class Converter:
             made = plain(self, value, True)
             if made is _NOT_PLAIN:
                 raise SystemError(f"adapt() gave a {type(value).__name__} for conversion {self.code!r}")
+        if isinstance(value, Guarded):
+            kept.append(value)  # call.py looks at it again when all arguments are converted
         return made
 
     def _adapted(self, value: Any, kept: list[Any]) -> Any:
@@ -236,17 +239,17 @@ class Converter:
 # --- Python → C: one attempt at a plain value -----------------------------------------------------------------------
 
 
-def _integer(signed: bool, bits: int) -> Callable[[Converter, Any, bool], Any]:
-    low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
+def _range(code: str) -> tuple[int, int]:
+    bits = 8 * cffi.sizeof(PRIMITIVES[code])
+    return (0, (1 << bits) - 1) if code in "BCHIQ" else (-(1 << bits - 1), (1 << bits - 1) - 1)
 
-    def plain(converter: Converter, value: Any, adapted: bool) -> Any:
-        if type(value) is not int:
-            if not isinstance(value, int):
-                return _NOT_PLAIN
-            value = int.__index__(value)  # its value, whatever a subclass makes of comparisons
-        return value if low <= value <= high else _NOT_PLAIN
 
-    return plain
+def _integer(converter: Converter, value: Any, adapted: bool) -> Any:
+    if not isinstance(value, int):
+        return _NOT_PLAIN
+    low, high = _range(converter.code)
+    value = int.__index__(value)  # its value, whatever a subclass makes of comparisons
+    return value if low <= value <= high else _NOT_PLAIN
 
 
 def _boolean(converter: Converter, value: Any, adapted: bool) -> Any:
@@ -324,11 +327,32 @@ def _buffer(converter: Converter, value: Any, adapted: bool) -> Any:
 
 
 _PLAIN: dict[str, Callable[[Converter, Any, bool], Any]] = {
-    "b": _integer(True, 8), "c": _integer(True, 8), "B": _integer(False, 8), "C": _integer(False, 8),
-    "h": _integer(True, 16), "H": _integer(False, 16), "i": _integer(True, 32), "I": _integer(False, 32),
-    "q": _integer(True, 64), "Q": _integer(False, 64), "?": _boolean, "f": _real, "d": _real, "g": _real,
-    "F": _complex, "D": _complex, "z": _string, "p": _typed_pointer, "P": _pointer, "y": _buffer, "Y": _buffer,
+    **dict.fromkeys("bBcChHiIqQ", _integer), "?": _boolean, "f": _real, "d": _real, "g": _real, "F": _complex,
+    "D": _complex, "z": _string, "p": _typed_pointer, "P": _pointer, "y": _buffer, "Y": _buffer,
 }  # fmt: skip
+
+
+def _quick_integer(code: str) -> Callable[[Any], Any]:
+    low, high = _range(code)
+
+    def around(slow: Callable[[Any, list], Any]) -> Callable[[Any, list], Any]:
+        def put(value: Any, kept: list[Any]) -> Any:
+            return value if type(value) is int and low <= value <= high else slow(value, kept)
+
+        return put
+
+    return around
+
+
+def _quick_float(slow: Callable[[Any, list], Any]) -> Callable[[Any, list], Any]:
+    return lambda value, kept: value if type(value) is float else slow(value, kept)
+
+
+#: code → what makes a quick way for the commonest values around the way for all
+_QUICK: dict[str, Callable[[Any], Any]] = {
+    **{code: _quick_integer(code) for code in "bBcChHiIqQ"},
+    **dict.fromkeys("fdg", _quick_float),
+}
 
 
 # --- C → Python -----------------------------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 """The life of things without the shim: a Cell for a library, a Guarded for memory, a Record for a call in progress.
 
-What ``c/guarded.c`` and the beginning of ``c/call.c`` are, in Python.  The C code is safe because the GIL is held from one
-line to the next; here every step that another thread, a signal handler or a finalizer must not see half done is one
-atomic operation of a built-in container.  A lock would not do: a finalizer may run on the thread that holds it.
+What ``c/guarded.c`` is, in Python, with the hooks.  The C code is safe because it holds the GIL from one line to the
+next; here every step that another thread, a signal handler or a finalizer must not see half done is one atomic
+operation of a built-in container.  A lock would not do: a finalizer may run on the thread that holds it.
 """
 
 from __future__ import annotations
@@ -67,15 +67,14 @@ def needs_shim(what: str) -> ForeignTypeError:
 # --- a call in progress ---------------------------------------------------------------------------------------------
 
 
-class Record:
-    """A foreign call in progress; the exception of a callback waits here until the call lands."""
+class Record(list):
+    """A foreign call in progress: empty, or with the exception of a callback in it, which waits for the call to land.
 
-    __slots__ = ("callbacks", "exception")
+    ``errno`` is what the call left, under errno=True.
+    """
 
-    def __init__(self) -> None:
-        self.exception: BaseException | None = None
-        #: how many callbacks it is in
-        self.callbacks = 0
+    __slots__ = ("errno",)
+    __hash__ = object.__hash__
 
 
 class _Local(thread_local):
@@ -96,11 +95,11 @@ def park(exception: BaseException, context: object) -> None:
         unraisable(exception, context)
         return
     record = records[-1]
-    if record.exception is None:
-        record.exception = exception
+    if not record:
+        record.append(exception)
         return
     try:
-        hooks.another(record.exception, exception)
+        hooks.another(record[0], exception)
     except BaseException as error:
         unraisable(error, context)
 
@@ -149,7 +148,8 @@ class Cell:
     def enter(self, record: Record) -> bool:
         """Count a call in; False, and it is not counted, when the library is closed.
 
-        It counts first and looks then: whoever closes after the look finds the call inside and leaves the closing to it.
+        It counts first and looks then: whoever closes after the look finds the call inside and leaves the closing to
+        it.
         """
         self._inside[record] = None
         if not self._closed:
@@ -270,6 +270,7 @@ class Guarded:
 
 # As functions, for a struct may have members of these names.
 live_address = Guarded.address.fget
+is_alive = Guarded.alive.fget
 pointer_type_of = Guarded.pointer_type.fget
 size_of = Guarded.size.fget
 

@@ -1,16 +1,16 @@
 """How a signature becomes a cffi function type: what is passed as it is written, what in pieces, and what not at all.
 
-What ``c/plan.c`` is, in Python.  On System V x86-64 a struct of at most 16 bytes travels as its eightbytes (§3.2.3) when the
-registers suffice for all of it: libffi before its fix #848, the copy in cffi's wheels among them, overwrites the first
-float register when such a struct takes the sixth integer register (issue #574), and passing the eightbytes as scalars is
-the same call without the bug.  Every other struct is passed as a cffi struct with the same members, plain ones, for cffi
-refuses anonymous and complex members.  What cffi cannot pass at all is an error here, when the signature is compiled.
+What ``c/plan.c`` is, in Python.  On System V x86-64 a struct of at most 16 bytes travels as its eightbytes (§3.2.3)
+when the registers suffice for all of it: libffi before its fix #848, the copy in cffi's wheels among them, overwrites
+the first float register when such a struct takes the sixth integer register (issue #574), and passing the eightbytes
+as scalars is the same call without the bug.  Every other struct is passed as a cffi struct with the same members, but
+plain ones, for cffi refuses anonymous and complex members.  What cffi cannot pass at all is an error here, when the
+signature is compiled.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 
 import _cffi_backend as cffi
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from epsilon._abi.convert import Converter
 
-HAVE_EIGHTBYTES = (
-    sys.platform != "win32" and cffi.sizeof(UINTPTR) == 8 and os.uname().machine.lower() in ("x86_64", "amd64")
-)
+_MACHINE = os.uname().machine.lower() if hasattr(os, "uname") and cffi.sizeof(UINTPTR) == 8 else ""
+HAVE_EIGHTBYTES = _MACHINE in ("x86_64", "amd64")
+_HAVE_REFERENCES = _MACHINE in ("aarch64", "arm64")
 _INTEGER_REGISTERS, _FLOAT_REGISTERS = 6, 8
 #: eightbyte class → the scalar that travels in its place
 PIECES = {"I": PRIMITIVES["Q"], "S": PRIMITIVES["d"]}
@@ -60,9 +60,10 @@ def passed_type(converter: Converter, incoming: bool) -> Any:
     """The cffi type by which a value crosses: into Python when ``incoming``, else into C."""
     base = converter.base
     if base.code == "s":
-        return struct_type(base.ctype)
+        found = struct_type(base.ctype)
+        return VOID_POINTER if by_reference(base) else found
     if base.code in "FD":
-        raise needs_shim(f"{base.ctype.spelling} by value")
+        raise needs_shim(f"passing {base.ctype.spelling} by value")
     if base.code == "v":
         return base.pointer_type
     return base.incoming if incoming else base.outgoing
@@ -75,10 +76,32 @@ def is_x87(converter: Converter) -> bool:
     return base.code == "s" and classes_of(base) == "M" and base.size == base.alignment == 16
 
 
+def by_reference(converter: Converter) -> bool:
+    """Whether it is a struct whose address libffi would put in the wrong place.
+
+    AAPCS64 §6.8.2, B.4: a struct of more than 16 bytes that is not all of one floating type is copied, and its address
+    passed.  libffi aligns that address on the stack as if it were the struct: to 16 bytes where a long double is in it.
+    """
+    base = converter.base
+    if not _HAVE_REFERENCES or base.code != "s" or base.size <= 16 or base.alignment <= 8:
+        return False
+    return base.size > 64 or _scalars(base.ctype) != {"g"}
+
+
+def _scalars(ctype: Any) -> set[str]:
+    """The codes of the scalars in it."""
+    if ctype.code == "s":
+        return set().union(*(_scalars(member.ctype) for member in ctype.fields))
+    return _scalars(ctype.target) if ctype.code == "a" else {ctype.code}
+
+
 def returned_type(converter: Converter, incoming: bool) -> Any:
     """The cffi type by which a result crosses."""
-    whole = passed_type(converter, incoming)
-    return PRIMITIVES["g"] if is_x87(converter) else whole
+    base = converter.base
+    if base.code != "s":
+        return passed_type(converter, incoming)
+    whole = struct_type(base.ctype)
+    return PRIMITIVES["g"] if is_x87(base) else whole
 
 
 _structs: dict[Any, Any] = {}
@@ -94,10 +117,10 @@ def struct_type(ctype: Any) -> Any:
 
 def _build(ctype: Any) -> Any:
     if ctype.kind == "union":
-        raise needs_shim(f"{ctype.spelling} by value, a union,")
+        raise needs_shim(f"passing {ctype.spelling} by value")
     members = [member for member in ctype.fields if member.ctype.size]
     if any(member.bits is not None for member in members):
-        raise needs_shim(f"{ctype.spelling} by value, a struct with bit-fields,")
+        raise needs_shim(f"passing {ctype.spelling}, which has bit-fields, by value")
     made = cffi.new_struct_type(ctype.spelling)
     entries = [(f"member{index}", _member_type(member.ctype), -1, -1) for index, member in enumerate(members)]
     cffi.complete_struct_or_union(made, entries, None, -1, -1, 0)
@@ -105,7 +128,7 @@ def _build(ctype: Any) -> Any:
     if (cffi.sizeof(made), cffi.alignof(made)) != (ctype.size, ctype.alignment) or places != [
         member.offset for member in members
     ]:
-        raise needs_shim(f"{ctype.spelling} by value, whose members are packed or overlap,")
+        raise needs_shim(f"passing {ctype.spelling}, whose members are packed or overlap, by value")
     return made
 
 

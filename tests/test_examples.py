@@ -1,0 +1,75 @@
+"""The examples are programs that a newcomer runs: each works against the real library, says what it did, cleans up."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+#: what each prints, line by line; ``...`` stands for any text
+OUTPUTS = {
+    "qsort.hy": [
+        "sorted:      [1, 1, 2, 3, 4, 5, 6, 9]",
+        "found:       5",
+        "descending:  [9, 6, 5, 4, 3, 2, 1, 1]",
+        "  224004  Cork",
+        "  290598  Aarhus",
+        "  291940  Bergen",
+        "raised:      ZeroDivisionError(...)",
+    ],
+    "sqlite.hy": [
+        "SQLite 3...",
+        "  Galdhøpiggen   2469.0 m",
+        "  Kebnekaise     2096.8 m",
+        "  Møllehøj        170.9 m",
+        "  above 2000 m: {'Galdhøpiggen': 2469.0, 'Kebnekaise': 2096.8}",
+        "  refused: no such column: height",
+    ],
+    "openssl.hy": [
+        "OpenSSL ...",
+        f"SHA-256 of this file: {hashlib.sha256((EXAMPLES / 'openssl.hy').read_bytes()).hexdigest()}",
+        "  certificate at depth 0: accepted",
+        "  TLSv1.3 with TLS_...",
+        "  the server answers: HELLO FROM LISP",
+    ],
+    "plain_python.py": [
+        "bound: void qsort(void *, size_t, size_t, void *)",
+        "sorted: [1, 1, 2, 3, 4, 5, 6, 9]",
+        "lengths: 5 12",
+        "trampoline: 21",
+        "raised: cannot compare 2 and 1",
+        "trampolines: 3 hits: ...",
+        "registered: comparator, qsort, text-length",
+    ],
+}
+
+
+def matches(line: str, wanted: str) -> bool:
+    """Whether ``line`` is ``wanted``, in which ``...`` stands for any text."""
+    before, dots, after = wanted.partition("...")
+    return line == wanted if not dots else line.startswith(before) and line.endswith(after)
+
+
+def test_every_example_is_tested():
+    assert {path.name for path in EXAMPLES.iterdir() if path.suffix in (".hy", ".py")} == set(OUTPUTS)
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_example(name, tmp_path):
+    command = [sys.executable, *(["-m", "hy"] if name.endswith(".hy") else []), str(EXAMPLES / name)]
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8", "TMPDIR": str(tmp_path)}
+    ran = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8", timeout=300, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    lines = ran.stdout.splitlines()
+    assert len(lines) == len(OUTPUTS[name]), ran.stdout
+    assert all(map(matches, lines, OUTPUTS[name])), ran.stdout
+    assert ran.stderr == ""
+    assert list(tmp_path.iterdir()) == [], "the example left files behind"
