@@ -213,10 +213,20 @@ callback_traverse(Callback *self, visitproc visit, void *arg)
     return 0;
 }
 
+/* The end of a callback that nobody closed.  The collector runs this before it clears anything, so the callable still has
+ * its name. */
+static void
+callback_finalize(Callback *self)
+{
+    PyObject *exception = take_exception();
+    callback_end(self, 1);
+    if (exception)
+        give_exception(exception);
+}
+
 static int
 callback_clear(Callback *self)
 {
-    callback_end(self, 1);
     Py_CLEAR(self->callable);
     return 0;
 }
@@ -224,13 +234,12 @@ callback_clear(Callback *self)
 static void
 callback_dealloc(Callback *self)
 {
+    if (PyObject_CallFinalizerFromDealloc((PyObject *)self) < 0)
+        return;
     PyObject_GC_UnTrack(self);
     if (self->weakrefs)
         PyObject_ClearWeakRefs((PyObject *)self);
-    PyObject *exception = take_exception();
     callback_clear(self);
-    if (exception)
-        give_exception(exception);
     Py_TYPE(self)->tp_free(self);
 }
 
@@ -318,6 +327,7 @@ PyTypeObject CallbackType = {
     .tp_call = (ternaryfunc)callback_call,
     .tp_traverse = (traverseproc)callback_traverse,
     .tp_clear = (inquiry)callback_clear,
+    .tp_finalize = (destructor)callback_finalize,
     .tp_dealloc = (destructor)callback_dealloc,
     .tp_getattro = callback_getattro,
     .tp_repr = (reprfunc)callback_repr,

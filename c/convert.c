@@ -173,7 +173,7 @@ plain_pointer(Converter *c, PyObject *value, uint64_t *word)
 static int
 plain_buffer(Converter *c, PyObject *value, uint64_t *word, Frame *frame)
 {
-    int writable = c->code == 'Y' || c->code == 'p';
+    int writable = c->code == 'Y' || (c->code == 'p' && !c->raw);
     if (value == Py_None) {
         *word = 0;
         return 1;
@@ -183,6 +183,8 @@ plain_buffer(Converter *c, PyObject *value, uint64_t *word, Frame *frame)
         return 1;
     }
     if (PyObject_TypeCheck(value, &GuardedType)) {
+        if (writable && ((Guarded *)value)->readonly)
+            return 0;
         if (!guarded_alive((Guarded *)value))
             return -1;
         *word = (uintptr_t)((Guarded *)value)->address;
@@ -265,7 +267,7 @@ plain_word(Converter *c, PyObject *value, uint64_t *word, Frame *frame)
         return 0;
     }
     case 'p':
-        if (PyMemoryView_Check(value)) /* adapt() gave it: a writable buffer for a char pointer */
+        if (PyMemoryView_Check(value)) /* adapt() gave it: a buffer for a char pointer */
             return plain_buffer(c, value, word, frame);
         return plain_pointer(c, value, word);
     case 'P': return plain_pointer(c, value, word);

@@ -137,11 +137,12 @@ guarded_allocate(PyTypeObject *type, Py_ssize_t size, Py_ssize_t alignment, PyOb
 static PyObject *
 guarded_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"pointer_type", "size", "alignment", "address", "owner", NULL};
+    static char *names[] = {"pointer_type", "size", "alignment", "address", "owner", "readonly", NULL};
     PyObject *pointer_type, *address = NULL, *owner = NULL;
     Py_ssize_t size, alignment = 1;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "On|nOO:Guarded", names, &pointer_type, &size, &alignment, &address,
-                                     &owner))
+    int readonly = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "On|nOOp:Guarded", names, &pointer_type, &size, &alignment, &address,
+                                     &owner, &readonly))
         return NULL;
     if (!address || address == Py_None)
         return guarded_allocate(type, size, alignment, pointer_type);
@@ -154,6 +155,7 @@ guarded_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     self->pointer_type = Py_NewRef(pointer_type);
     self->size = size;
     self->address = where;
+    self->readonly = (char)readonly;
     if (owner && owner != Py_None) {
         self->owner = Py_NewRef(owner);
         if (PyObject_TypeCheck(owner, &GuardedType)) {
@@ -258,6 +260,7 @@ static PyMethodDef guarded_methods[] = {
 static PyMemberDef guarded_members[] = {
     {"size", T_PYSSIZET, offsetof(Guarded, size), READONLY, "in bytes; -1 where it is unknown"},
     {"pointer_type", T_OBJECT_EX, offsetof(Guarded, pointer_type), READONLY, "the cffi type of a pointer to it"},
+    {"readonly", T_BOOL, offsetof(Guarded, readonly), READONLY, "whether it may only be read"},
     {"owner", T_OBJECT, offsetof(Guarded, owner), READONLY, "what keeps the memory alive"},
     {"ended_at", T_OBJECT, offsetof(Guarded, ended_at), READONLY, "where it was freed"},
     {NULL, 0, 0, 0, NULL},
@@ -273,7 +276,7 @@ static PyGetSetDef guarded_getset[] = {
 PyTypeObject GuardedType = {
     PyVarObject_HEAD_INIT(NULL, 0)
     .tp_name = "epsilon._shim.Guarded",
-    .tp_doc = "Guarded(pointer_type, size, alignment=1, address=None, owner=None): memory with a known end.",
+    .tp_doc = "Guarded(pointer_type, size, alignment=1, address=None, owner=None, readonly=False): memory with a known end.",
     .tp_basicsize = sizeof(Guarded),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
     .tp_new = guarded_new,

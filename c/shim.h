@@ -56,7 +56,7 @@ typedef struct Guarded {
     PyObject *ended_at;     /* where it was freed, or NULL */
     PyObject *weakrefs;
     struct Guarded *root;   /* borrowed from owner, or NULL */
-    char owns, ended;
+    char owns, ended, readonly;
 } Guarded;
 
 /* How one C type crosses.  `code` is the letter that typesystem.py gives it. */
@@ -71,7 +71,7 @@ typedef struct Converter {
     ffi_type *own_ffi;      /* allocated with this converter, or NULL */
     Py_ssize_t size, alignment;
     char code;
-    char raw;               /* 'z': the bytes, not a str */
+    char raw;               /* 'z': the bytes, not a str; 'p': C only reads, so read-only buffers will do */
     char classes[3];        /* eightbyte classes, "" for memory: System V §3.2.3 */
 } Converter;
 

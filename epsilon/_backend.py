@@ -54,5 +54,6 @@ kept_by = Guarded.kept.__get__
 owner_of = Guarded.owner.__get__
 pointer_type_of = Guarded.pointer_type.__get__
 size_of = Guarded.size.__get__
+is_readonly = Guarded.readonly.__get__
 ended_at = Guarded.ended_at.__get__
 end = Guarded.end

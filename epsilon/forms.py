@@ -159,7 +159,8 @@ ELEMENT = (value("a pointer") + many(FORM)) >> _element
 #: a list of types, and nothing that could be another list
 TYPES = some(looks_like_types).named("a list of parameter types") >> read_types
 #: an instance's type: what define-c-struct made
-STRUCT = some(lambda model: not isinstance(unquoted(model), (Keyword, String))).named("a struct type") >> unquoted
+STRUCT = some(lambda model: isinstance(unquoted(model), (Symbol, Expression)) and not _spells_type(model))
+STRUCT = STRUCT.named("a struct type") >> unquoted
 
 
 class Named(NamedTuple):

@@ -42,14 +42,14 @@ class ForeignMemory(_backend.Guarded):
     pointer to its element type, ends with ``with`` or ``foreign_free``, and is freed when it is collected.
     """
 
-    __slots__ = ("count", "element", "readonly")
+    __slots__ = ("count", "element")
 
     def __new__(
         cls, element: CType, count: int, address: int | None = None, owner: Any = None, readonly: bool = False
     ) -> ForeignMemory:
         pointer = cffi.new_pointer_type(element.backend)
-        self = super().__new__(cls, pointer, element.size * count, element.alignment, address, owner)
-        self.element, self.count, self.readonly = element, count, readonly
+        self = super().__new__(cls, pointer, element.size * count, element.alignment, address, owner, readonly)
+        self.element, self.count = element, count
         return self
 
     def _place(self, index: Any) -> int:

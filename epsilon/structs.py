@@ -373,6 +373,8 @@ def define_c_struct_auto(tag: Any, declaration: str, special: Mapping[str, Any] 
 
     kind, own_tag = parse_head(str(declaration))
     found = _anew(kind, own_tag or name, define)
+    if name:  # ``(:struct stat-struct)`` is the struct of that name, whatever its tag in C is
+        TAGS[kind, name] = found.ctype
     found.__name__ = found.__qualname__ = name or found.__name__
     return found
 

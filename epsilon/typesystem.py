@@ -358,7 +358,7 @@ class Pointer(PointerLike):
     def wants(self) -> str:
         if self.code == "P":
             return "None, a pointer, struct, array, callback or function (an int is no pointer)"
-        buffers = ", or a writable buffer" if self.target.code in _CHARACTER_SIZED else ""
+        buffers = f", or a {'' if self.const else 'writable '}buffer" if self.target.code in _CHARACTER_SIZED else ""
         return f"None, a pointer to {self.target.spelling}{buffers}"
 
     def convert(self, value: Any) -> Any:
@@ -382,8 +382,11 @@ class Pointer(PointerLike):
         if foreign is not None and self.code == "P":
             return foreign
         if self.code == "p" and self.target.code in _CHARACTER_SIZED and has_buffer(value):
-            return view(value, True, self)
+            return view(value, not self.const, self)
         raise self.refusal(value)
+
+    def make_converter(self) -> Any:
+        return _backend.Converter(self, self.code, self.size, self.alignment, self.backend, raw=self.const)
 
     def takes(self, kind: Any) -> bool:
         """Whether a pointer or array of cffi type ``kind`` may stand for this pointer."""
@@ -392,6 +395,14 @@ class Pointer(PointerLike):
         if kind.kind == "function":
             return False
         return same_representation(self.target.backend, kind.item)
+
+
+def _crosses_alike(wanted: CType, given: CType) -> bool:
+    """Whether C cannot tell values of the two types apart: all pointers are one to it here."""
+    wanted, given = decay(wanted), decay(given)
+    if wanted.is_pointer or given.is_pointer:
+        return wanted.is_pointer and given.is_pointer
+    return same_representation(wanted.backend, given.backend)
 
 
 def same_representation(wanted: Any, given: Any) -> bool:
@@ -508,7 +519,11 @@ class Buffer(PointerLike):
         return f"{'void' if self.writable else 'const void'} *{inner}"
 
     def convert(self, value: Any) -> Any:
-        if value is None or isinstance(value, _backend.Guarded):
+        if value is None:
+            return value
+        if isinstance(value, _backend.Guarded):
+            if self.writable and _backend.is_readonly(value):
+                raise ForeignValueError(f"got {shorten(value)}, which is read-only; wanted {self.wants}")
             return value
         return view(value, self.writable, self)
 
@@ -682,7 +697,12 @@ class FunctionPointer(PointerLike):
         )
 
     def convert(self, value: Any) -> Any:
-        if value is None or isinstance(value, (_backend.Callback, _backend.Function)):
+        if isinstance(value, (_backend.Callback, _backend.Function)):
+            own = value.signature  # None: it is closed, which the call will tell
+            if own is not None and not self.fits(own):
+                raise self.refusal(value, f"{self.wants} of type {self.spelling}")
+            return value
+        if value is None:
             return value
         if isinstance(value, CData):
             kind = cffi.typeof(value)
@@ -695,6 +715,13 @@ class FunctionPointer(PointerLike):
         if callable(value):
             return hooks["wrap_callable"](self.target, value)
         raise self.refusal(value)
+
+    def fits(self, signature: Any) -> bool:
+        """Whether a function of this signature may be called as one of this type: the same number of parameters, each of
+        the same representation (a ``(:in int)`` is a pointer to C)."""
+        target = self.target
+        mine, its = (target.result, *target.parameters), (signature.result, *signature.parameters)
+        return len(mine) == len(its) and all(map(_crosses_alike, mine, its))
 
     def wrap(self, pointer: Any) -> Any:
         return hooks["call_pointer"](self.target, pointer) if pointer else None

@@ -98,6 +98,33 @@ def test_a_callback_in_a_cycle_is_collected():
     assert gone() is None
 
 
+def test_a_callback_is_collected_after_its_callable():
+    """The collector may have cleared the function, its name included, when it comes to the callback."""
+    run_child(
+        f"""
+import epsilon, gc
+c = epsilon.lib_open({compile_c(SOURCE)!r})
+def make():
+    def first(x):
+        return x
+    callback = epsilon.make_callback(first, "int", ["int"])
+    holder = [callback]
+    holder.append(holder)
+    first.holder = holder
+    c.bind("store", "void", ["pointer"])(callback)
+for _ in range(100):
+    make()
+    gc.collect()
+    try:
+        c.bind("int call_stored(int x)")(1)
+    except epsilon.CallbackClosedError as error:
+        assert "first, which was garbage-collected" in str(error), error
+    else:
+        raise AssertionError("not named")
+"""
+    )
+
+
 def test_a_callback_may_be_referred_to_weakly():
     callback = epsilon.make_callback(abs, *UNARY)
     reference = weakref.ref(callback)

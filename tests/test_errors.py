@@ -419,11 +419,11 @@ never_called = c.bind("int sum(int a, int b)")
 refused_or(2, lambda: never_called(1, Does(c.close)), epsilon.ForeignError)
 c = load_c(SOURCE)
 
-# a struct whose end comes while a later argument is converted: it was copied
+# a struct whose end comes while a later argument is converted: it was copied, or the call does not come about
 point = epsilon.define_c_struct("point", [("x", "int"), ("y", "int")])
 x_of = c.bind("x_of", "int", [point, "int"])
 points = epsilon.foreign_alloc(point, count=1, initial=[point(7, 8)])
-assert x_of(points[0], Does(lambda: epsilon.foreign_free(points))) == 8
+refused_or(8, lambda: x_of(points[0], Does(lambda: epsilon.foreign_free(points))), epsilon.ForeignMemoryError)
 
 # a list and a buffer changed while they are converted
 first = c.bind("first", "int", [("array", "int"), "int"])

@@ -228,6 +228,8 @@ MISTAKES = {
     '(define-c-struct-auto s ‹"struct s { int a"›)': "cannot read the C declaration",
     '(define-c-struct-auto s "struct s { int a; };" ‹:header› "x.h")': ":header is not wanted here",
     "(with-c-struct (a ‹:int›) 1)": "a struct type is wanted here",
+    "(with-c-struct (a ‹(:struct b)›) 1)": "a struct type is wanted here",
+    "(with-c-struct (a ‹5›) 1)": "a struct type is wanted here",
     "(with-c-struct ‹a› 1)": "a binding (NAME STRUCT)",
     "(with-foreign-memory ((p :int ‹:cuont› 1)) 1)": "did you mean ':count'",
     "(with-foreign-memory ((p :int) (‹5› :int)) 1)": "a name (a symbol) is wanted here, not 5",

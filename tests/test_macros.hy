@@ -96,7 +96,7 @@
 ;;; Types in parameter lists
 
 (define-c-struct quotient (quot :int) (rem :int))
-(define-c-struct-auto long-quotient "struct { long quot; long rem; };")
+(define-c-struct-auto long-quotient "struct ldiv { long quot; long rem; };")
 
 (defn test-a-variable-holds-a-struct-type []
   (defshared div "div" "libc" quotient (a :int) (b :int))
@@ -106,7 +106,9 @@
 
 (defn test-a-struct-by-its-tag []
   (defshared div "div" "libc" (:struct quotient) (a :int) (b :int))
-  (assert (= (. (div 17 5) quot) 3)))
+  (assert (= (. (div 17 5) quot) 3))
+  (defshared ldiv "ldiv" "libc" (:struct long-quotient) (a :long) (b :long))
+  (assert (= (. (ldiv 17 5) rem) 2)))
 
 (defn test-a-struct-type-reached-by-dots []
   (defclass shapes [] (setv quotient quotient))

@@ -560,3 +560,32 @@ def test_what_cannot_be_pinned():
     with pytest.raises(epsilon.ForeignTypeError, match="no C scalars"):
         pinned_array((Pair * 2)())
     assert len(pinned_array(bytearray())) == 0
+
+
+def test_read_only_memory_is_refused_where_c_writes():
+    data = b"".join([b"abc", b"def"])
+    memset = epsilon.lib_open("libc").bind("memset", "pointer", [("buffer", "writable"), "int", "size"])
+    with epsilon.pinned_array(data) as pinned, pytest.raises(epsilon.ForeignValueError, match="read-only"):
+        memset(pinned, 88, 6)
+    assert data == b"abcdef"
+
+
+def test_a_const_char_pointer_takes_read_only_buffers():
+    libc = epsilon.lib_open("libc")
+    compare = libc.bind("int memcmp(const unsigned char *a, const unsigned char *b, size_t n)")
+    assert compare(b"abc", bytearray(b"abc"), 3) == 0
+    copy = libc.bind("void *memcpy(unsigned char *to, const unsigned char *from, size_t n)")
+    with pytest.raises(epsilon.ForeignValueError, match="read-only"):
+        copy(b"abc", b"xyz", 3)
+    target = bytearray(3)
+    copy(target, b"xyz", 3)
+    assert target == b"xyz"
+
+
+def test_a_callback_of_another_signature_is_refused_for_a_function_parameter():
+    qsort = epsilon.lib_open("libc").bind("void qsort(void *, size_t, size_t, int (*)(const void *, const void *))")
+    numbers = epsilon.foreign_alloc("int", initial=[3, 1, 2])
+    qsort(numbers, 3, 4, epsilon.make_callback(lambda a, b: a - b, "int", [("in", "int"), ("in", "int")]))
+    assert list(numbers) == [1, 2, 3]
+    with pytest.raises(epsilon.ForeignTypeError, match="parameter 4"):
+        qsort(numbers, 3, 4, epsilon.make_callback(lambda a: a, "double", ["double"]))

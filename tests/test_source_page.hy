@@ -192,7 +192,7 @@ have dropped (``OPENSSL_init_ssl`` for ``SSL_library_init``) or never had (``mem
   (defn __init__ [self text] (setv self.text text)))
 
 ;; An encoding of its own makes a type of its own: what is registered for it concerns nobody else.
-(setv latin '(:string :encoding "latin-1"))
+(setv latin '(:string :encoding "cp1252"))
 
 (defconverter to-foreign [value Name] latin
   (.lower value.text))

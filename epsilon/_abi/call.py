@@ -249,8 +249,8 @@ class Trampoline:
         place = 0
         try:
             if self.simple:
-                for parameter, argument in zip(self.parameters, arguments, strict=True):
-                    values.append(parameter.converter.put(argument, kept))
+                for parameter in self.parameters:
+                    values.append(parameter.converter.put(arguments[place], kept))
                     place += 1
             else:
                 given = iter(arguments)

@@ -84,8 +84,8 @@ class Slot:
         trampoline = self.trampoline
         result = callable_(
             *[
-                parameter.converter.load(value) if parameter.by_address else parameter.converter.get(value)
-                for parameter, value in zip(trampoline.parameters, raw, strict=True)
+                parameter.converter.load(raw[place]) if parameter.by_address else parameter.converter.get(raw[place])
+                for place, parameter in enumerate(trampoline.parameters)
                 if parameter.takes
             ]
         )

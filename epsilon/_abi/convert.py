@@ -18,6 +18,7 @@ from epsilon._abi.guarded import (
     Guarded,
     hooks,
     live_address,
+    is_readonly,
     live_pointer,
     pointer_type_of,
     size_of,
@@ -294,8 +295,8 @@ def _typed_pointer(converter: Converter, value: Any, adapted: bool) -> Any:
     if isinstance(value, CData):
         kind = cffi.typeof(value)
         return value if kind is VOID_POINTER or kind is converter.pointer_type else _NOT_PLAIN
-    if adapted and isinstance(value, memoryview):  # a writable buffer for a char pointer
-        return cffi.from_buffer(CHARACTERS, value, True)
+    if adapted and isinstance(value, memoryview):  # a buffer for a char pointer
+        return cffi.from_buffer(CHARACTERS, value)
     return _NOT_PLAIN
 
 
@@ -314,7 +315,7 @@ def _buffer(converter: Converter, value: Any, adapted: bool) -> Any:
     if value is None:
         return NULL
     if isinstance(value, Guarded):
-        return live_pointer(value)
+        return _NOT_PLAIN if writable and is_readonly(value) else live_pointer(value)
     if type(value) is bytes and not writable:
         return cffi.from_buffer(CHARACTERS, value)
     try:

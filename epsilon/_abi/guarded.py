@@ -187,17 +187,19 @@ class Guarded:
     """
 
     __slots__ = (
-        "__address", "__ended", "__ended_at", "__kept", "__memory", "__owner", "__pointer_type", "__root", "__size",
+        "__address", "__ended", "__ended_at", "__kept", "__memory", "__owner", "__pointer_type", "__readonly", "__root", "__size",
         "__weakref__",
     )  # fmt: skip
 
     def __new__(
-        cls, pointer_type: Any, size: int, alignment: int = 1, address: int | None = None, owner: Any = None
-    ) -> Guarded:
+        cls, pointer_type: Any, size: int, alignment: int = 1, address: int | None = None, owner: Any = None,
+        readonly: bool = False,
+    ) -> Guarded:  # fmt: skip
         self = super().__new__(cls)
         self.__pointer_type = pointer_type
         self.__size = size
         self.__ended = False
+        self.__readonly = bool(readonly)
         self.__kept = self.__ended_at = self.__memory = self.__owner = None
         self.__root = None
         if address is not None:
@@ -248,6 +250,11 @@ class Guarded:
         return self.__pointer_type
 
     @property
+    def readonly(self) -> bool:
+        """Whether it may only be read."""
+        return self.__readonly
+
+    @property
     def owner(self) -> Any:
         """What keeps the memory alive."""
         return self.__owner
@@ -271,6 +278,7 @@ class Guarded:
 # As functions, for a struct may have members of these names.
 live_address = Guarded.address.fget
 is_alive = Guarded.alive.fget
+is_readonly = Guarded.readonly.fget
 pointer_type_of = Guarded.pointer_type.fget
 size_of = Guarded.size.fget
 
