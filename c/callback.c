@@ -227,7 +227,7 @@ callback_finalize(Callback *self)
 static int
 callback_clear(Callback *self)
 {
-    Py_CLEAR(self->callable);
+    Py_XSETREF(self->callable, Py_NewRef(Py_None)); /* what is left of it may still be looked at */
     return 0;
 }
 
@@ -239,7 +239,7 @@ callback_dealloc(Callback *self)
     PyObject_GC_UnTrack(self);
     if (self->weakrefs)
         PyObject_ClearWeakRefs((PyObject *)self);
-    callback_clear(self);
+    Py_CLEAR(self->callable);
     Py_TYPE(self)->tp_free(self);
 }
 

@@ -73,7 +73,9 @@ converter_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     self->size = size;
     self->alignment = alignment;
     strncpy(self->classes, classes, 2);
-    if (self->code == 's') {
+    if (self->code == 's' && self->classes[0] == 'X' && HAVE_EIGHTBYTES)
+        self->ffi = &ffi_type_longdouble; /* libffi takes a struct's result from no x87 register; the call is the same */
+    else if (self->code == 's') {
         if (struct_ffi(self, elements) < 0)
             Py_CLEAR(self);
     }

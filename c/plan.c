@@ -7,7 +7,8 @@
  * On System V x86-64 a struct of at most 16 bytes travels as its eightbytes (§3.2.3) when the registers suffice for all of
  * it, under both strategies: libffi before its fix #848 overwrites the first float register when such a struct takes the
  * sixth integer register (issue #574), and passing the eightbytes as scalars is the same call without the bug.
- * Classes are the letters that typesystem.py works out: I and S, or M for memory; none where libffi is to decide.
+ * Classes are the letters that structs.py works out: I and S; M for memory; X for a long double in a struct, which is an
+ * argument in memory and a result on the x87 stack; none where libffi is to decide.
  */
 #include "shim.h"
 
@@ -39,7 +40,9 @@ take(Allocation *a, const char *classes, int places[2])
     int integers = 0, floats = 0;
     for (const char *p = classes; *p; p++)
         *(is_float(*p) ? &floats : &integers) += 1;
-    if (!*classes || *classes == 'M' || a->integers + integers > INTEGER_REGISTERS || a->floats + floats > FLOAT_REGISTERS)
+    if (!*classes || *classes == 'M' || *classes == 'X')
+        return 0;
+    if (a->integers + integers > INTEGER_REGISTERS || a->floats + floats > FLOAT_REGISTERS)
         return 0;
     places[0] = places[1] = -1;
     for (int i = 0; classes[i]; i++)

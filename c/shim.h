@@ -22,7 +22,7 @@
 #define HAVE_EIGHTBYTES 1
 #define INTEGER_REGISTERS 6
 #define FLOAT_REGISTERS 8
-#elif defined(__aarch64__) && !defined(_WIN32)
+#elif defined(__aarch64__) && !defined(_WIN32) && !defined(__ILP32__)
 #define HAVE_REGISTERS 1 /* AAPCS64 §6.8 */
 #define HAVE_EIGHTBYTES 0
 #define INTEGER_REGISTERS 8

@@ -1,7 +1,7 @@
 """Epsilon: the foreign function interface that Lisp people wish they had, on Python.
 
-One toolkit, two faces.  From Hy, ``(require epsilon [defshared defcallback …])`` and ``(import epsilon […])``; from Python,
-the functions below.  ``import epsilon`` imports neither Hy nor pycparser.
+One toolkit, two faces.  From Hy, ``(require epsilon [defshared defcallback …])`` and ``(import epsilon […])``; from
+Python, the functions below.  ``import epsilon`` imports neither Hy nor pycparser.
 
 >>> import epsilon
 >>> libc = epsilon.lib_open("libc")
@@ -11,7 +11,6 @@ the functions below.  ``import epsilon`` imports neither Hy nor pycparser.
 """
 
 from epsilon._backend import Callback, Function, errno, set_errno
-from epsilon._backend import Guarded as _Guarded
 from epsilon._macros import MacroTable as _MacroTable
 from epsilon.callbacks import callback, make_callback
 from epsilon.converters import convert_from_foreign, convert_to_foreign

@@ -24,14 +24,14 @@ Callback = _backend.Callback
 def make_callback(function: Callable[..., Any], result: Any, parameters: Any = None, *, on_error: Any = None) -> Any:
     """A C function pointer that calls ``function``.
 
-    ``result`` and ``parameters`` are types as everywhere; a registered name or a ``Signature`` in place of ``result`` serves
-    for both.
+    ``result`` and ``parameters`` are types as everywhere; a registered name or a ``Signature`` in place of ``result``
+    serves for both.
     ``on_error`` is what C gets when there is no result because ``function`` raised or the callback is closed (zero by
-    default).  The object keeps the pointer alive: hold it for as long as C may call, or use ``with``.  ``.address`` is what
-    C jumps to, ``.close()`` ends it.
+    default).  The object keeps the pointer alive: hold it for as long as C may call, or use ``with``.  ``.address``
+    is what C jumps to, ``.close()`` ends it.
 
-    Raises ``ForeignTypeError`` for something that cannot be called or a type that cannot cross, and the conversion's own
-    error for an ``on_error`` that is no value of the result's type.
+    Raises ``ForeignTypeError`` for something that cannot be called or a type that cannot cross, and the conversion's
+    own error for an ``on_error`` that is no value of the result's type.
 
     >>> double = make_callback(lambda x: 2 * x, "int", ["int"])
     >>> get_or_create_trampoline("int", ["int"])(double.address, 21)

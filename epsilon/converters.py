@@ -1,7 +1,7 @@
 """Converters that users add: a Python class × a C type, in both directions.
 
-A ``to`` converter is asked when a value is not of the plain kind that the type takes; a ``from`` converter is applied to
-what the type gives back.  Both are found by class: the nearest base of the value's class wins.
+A ``to`` converter is asked when a value is not of the plain kind that the type takes; a ``from`` converter is applied
+to what the type gives back.  Both are found by class: the nearest base of the value's class wins.
 """
 
 from __future__ import annotations

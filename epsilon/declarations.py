@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 
 def cdef(module: ModuleType | dict[str, Any]) -> str:
-    """The C declarations of everything in ``module`` (or its namespace): typedefs of the system's that cffi does not know,
-    structs in the order of their use, functions, and callbacks as ``extern "Python"`` prototypes.
+    """The C declarations of everything in ``module`` (or its namespace): typedefs of the system's that cffi does not
+    know, structs in the order of their use, functions, and callbacks as ``extern "Python"`` prototypes.
 
     >>> import epsilon
     >>> libc = epsilon.lib_open("libc")

@@ -28,13 +28,14 @@ from epsilon.typesystem import (
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Mapping
 
-_TOKEN = re.compile(r"\s*(?:/\*.*?\*/|//[^\n]*|(\.\.\.|[^\W\d]\w*|0[xX][0-9a-fA-F]+|\d+|<<|>>|[^\s\w]))", re.S)
+_LITERAL = r"(?:0[xX][0-9a-fA-F]+|\d+)[uUlL]*|'(?:\\.[0-9a-fA-F]*|[^'\\])'"
+_TOKEN = re.compile(rf"\s*(?:/\*.*?\*/|//[^\n]*|(\.\.\.|[^\W\d]\w*|{_LITERAL}|<<|>>|[^\s\w]))", re.S)
 _QUALIFIERS = {"const", "volatile", "restrict", "__restrict", "__restrict__", "__const", "_Atomic"}
 _STORAGE = {"extern", "static", "inline", "register", "__extension__", "_Noreturn", "typedef"}
 _BASIC = {"void", "char", "short", "int", "long", "float", "double", "signed", "unsigned", "_Bool", "_Complex"}
-_CONSTANT = re.compile(r"0[xX][0-9a-fA-F]+|\d+|<<|>>|[-+*/%()|&]")
+_CONSTANT = re.compile(rf"{_LITERAL}|<<|>>|[-+*/%()|&^~]")
 
 #: sorted basic words → vocabulary word; C11 §6.7.2 lists the allowed multisets
 _COMBINATIONS = {
@@ -207,14 +208,45 @@ def _still(meanings: Meanings) -> bool:
     return all(table.get(name) is meaning for table, name, meaning in meanings)
 
 
+class Names:
+    """What the names in a text mean to its reader: here, what they mean everywhere.  A block of declarations, whose own
+    typedefs and enums hide everyone's, has a class of its own (``bindings.Block``)."""
+
+    typedefs: Mapping[str, CType] = TYPEDEFS
+    #: the typedefs of them that are const, which no ``CType`` but a pointer's says
+    constant_typedefs: Collection[str] = ()
+    #: the enum constants
+    constants: Mapping[str, int] = {}
+    #: the types of the enums, by tag
+    enums: Mapping[str, CType] = {}
+
+    def struct(self, kind: str, tag: str) -> CType:
+        """The type ``kind tag``."""
+        return tagged(kind, tag)
+
+    def constant(self, reader: Reader, name: str, value: int) -> None:
+        """Note a constant of an enum that is being defined."""
+        raise reader.error("an enum is defined in a block of declarations (library.declare), not here", name)
+
+    def enum(self, reader: Reader, tag: str | None, values: dict[str, int]) -> CType:
+        """The type of an enum of these constants, which are noted already."""
+        raise reader.error("an enum has at least one constant", tag)
+
+
+_NAMES = Names()
+
+
 class Reader:
     """A recursive-descent reader over the tokens of one declaration."""
 
-    def __init__(self, text: str, define: Callable[[Body], CType] | None = None):
+    def __init__(self, text: str, define: Callable[[Body], CType] | None = None, names: Names = _NAMES):
         if not isinstance(text, str):
             raise ForeignTypeError(f"a C declaration is a str, not {text!r}")
         self.text = text
         self.define = define
+        self.names = names
+        #: whether what was declared last is const itself, and not only what it points to
+        self.const = False
         self.tokens = [token for token in _TOKEN.findall(text) if token]
         self.position = 0
 
@@ -271,11 +303,11 @@ class Reader:
                 continue
             elif token == "enum":
                 self.take()
-                self.take()
-                named = WORDS["unsigned-int"]
+                named = self.enum()
                 continue
             elif named is None and not basic:
                 named = self.typedef(token)
+                const = const or token in self.names.constant_typedefs
             else:
                 break
             self.take()
@@ -298,13 +330,34 @@ class Reader:
             return self.define(Body(kind, tag, self.members()))
         if tag is None:
             raise self.error(f"a tag is wanted after {kind!r}", self.peek() or "the end")
-        return tagged(kind, tag)
+        return self.names.struct(kind, tag)
+
+    def enum(self) -> CType:
+        tag = self.take() if self.at_name() else None
+        if not self.accept("{"):
+            if tag is None:
+                raise self.error("a tag is wanted after 'enum'", self.peek() or "the end")
+            return self.names.enums.get(tag, WORDS["unsigned-int"])
+        values: dict[str, int] = {}
+        following = 0
+        while not self.accept("}"):
+            if not self.at_name():
+                raise self.error("the name of a constant is wanted here", self.peek() or "the end")
+            name = self.take()
+            if self.accept("="):
+                following = self.constant(",", "}")
+            self.names.constant(self, name, following)
+            values[name] = following
+            following += 1
+            if self.peek() != "}":
+                self.expect(",")
+        return self.names.enum(self, tag, values)
 
     def typedef(self, name: str) -> CType:
         try:
-            return TYPEDEFS[name]
+            return self.names.typedefs[name]
         except KeyError:
-            known = dict.fromkeys([*TYPEDEFS, *_BASIC, *WORDS])
+            known = dict.fromkeys([*self.names.typedefs, *_BASIC, *WORDS])
             raise ForeignTypeError(
                 f"unknown type {name!r} in the C declaration {self.text!r}{nearest(name, known)}"
             ) from None
@@ -331,13 +384,16 @@ class Reader:
             return name, ctype, names
         name = self.take() if self.at_name() else None
         ctype, names = self.suffixes(base, const)
+        self.const = const
         return name, ctype, names
 
     def groups(self) -> bool:
         """Whether the parenthesis here encloses a declarator, not parameters."""
         following = self.tokens[self.position + 1] if self.position + 1 < len(self.tokens) else ""
         named = following[:1].isalpha() or following[:1] == "_"
-        return following in ("*", "(") or (named and following not in _RESERVED and following not in TYPEDEFS)
+        if following in ("*", "("):
+            return True
+        return named and following not in _RESERVED and following not in self.names.typedefs
 
     def skip_group(self) -> None:
         depth = 1
@@ -380,15 +436,16 @@ class Reader:
             return (), (), False
         return tuple(types), tuple(names), False
 
-    def constant(self, end: str) -> int:
-        """An integer constant expression of literals and operators, up to ``end``."""
+    def constant(self, *ends: str) -> int:
+        """An integer constant expression of literals, enum constants and operators, up to one of ``ends``."""
         words = []
-        while self.peek() not in ("", end):
+        while self.peek() not in ("", *ends):
             words.append(self.take())
-        if not words or not all(_CONSTANT.fullmatch(word) for word in words):
-            raise self.error("an integer constant is wanted here", " ".join(words) or end)
-        python = [f"0o{word}" if re.fullmatch(r"0[0-7]+", word) else {"/": "//"}.get(word, word) for word in words]
+        known = self.names.constants
+        if not words or not all(word in known or _CONSTANT.fullmatch(word) for word in words):
+            raise self.error("an integer constant is wanted here", " ".join(words) or ends[0])
         try:
+            python = [f"({known[word]})" if word in known else _python_literal(word) for word in words]
             return int(eval(" ".join(python), {"__builtins__": {}}))  # only literals and operators: checked above
         except (SyntaxError, ArithmeticError, TypeError, ValueError, MemoryError) as error:
             raise self.error(f"no integer constant: {error}", " ".join(words)) from None
@@ -424,6 +481,16 @@ class Reader:
         if not words.isdigit():
             raise self.error("the width of a bit-field is an integer constant", words)
         return int(words)
+
+
+def _python_literal(word: str) -> str:
+    """A literal or an operator of C as Python has it."""
+    if word.startswith("'"):
+        from ast import literal_eval  # hardly ever needed
+
+        return str(WORDS["char"].adapt(literal_eval(f"b{word}")))
+    plain = word.rstrip("uUlL")
+    return f"0o{plain}" if re.fullmatch(r"0[0-7]+", plain) else {"/": "//"}.get(plain, plain)
 
 
 def parameter_type(ctype: CType) -> CType:

@@ -1,8 +1,8 @@
 """Type expressions: the one reader of every spelling a user may write, in Hy or in Python.
 
 ``"unsigned-long"``, ``":unsigned-long"``, ``"unsigned long"``, Hy's ``:unsigned-long``, ``("pointer", "int")``,
-``["in", "int"]``, ``{"encoding": …}`` at the end of a tuple, a ``CType``, a ``StructType``: all come in here and go out as
-an interned ``CType``.
+``["in", "int"]``, ``{"encoding": …}`` at the end of a tuple, a ``CType``, a ``StructType``: all come in here and go
+out as an interned ``CType``.
 """
 
 from __future__ import annotations

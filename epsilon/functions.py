@@ -1,8 +1,9 @@
 """Functions: what a declaration asks for, bound to a symbol of a library.
 
 A :class:`Declaration` holds what floor 0 must not know: the names, the library, the options, the C text.  Floor 0's
-``Function`` holds a trampoline, an address and flags, and asks its declaration for everything else.  The hooks at the end
-are how floor 0 reaches back: it converts common values by itself, and asks here for uncommon ones and for every error text.
+``Function`` holds a trampoline, an address and flags, and asks its declaration for everything else.  The hooks at the
+end are how floor 0 reaches back: it converts common values by itself, and asks here for uncommon ones and for every
+error text.
 """
 
 from __future__ import annotations
@@ -121,7 +122,6 @@ class Declaration:
     @property
     def __signature__(self) -> Any:
         import inspect
-
         import keyword
 
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
@@ -152,9 +152,9 @@ def bind(
     symbols: Sequence[str] | None = None,
     **options: Any,
 ) -> Any:
-    """Bind a function of ``library``: see ``Library.bind``.  ``special`` gives parameters of a prototype, by position, a
-    type that C text cannot say (``{0: ("in", "int")}``; ``"result"`` is the key of the result); ``symbols`` are the names
-    to be tried in turn in place of the prototype's own."""
+    """Bind a function of ``library``: see ``Library.bind``.  ``special`` gives parameters of a prototype, by
+    position, a type that C text cannot say (``{0: ("in", "int")}``; ``"result"`` is the key of the result);
+    ``symbols`` are the names to be tried in turn in place of the prototype's own."""
     if options:
         check_option_names(declaration, options)
     declared, signature, names = read_declaration(
@@ -177,8 +177,10 @@ def read_declaration(
     if word is not None and "(" in word:
         if result is not None or parameters is not None:
             raise ForeignTypeError(f"the prototype {word!r} says the types already; pass it alone")
-        prototype = parse_prototype(word)
+        prototype = _read_prototype(word)
         return (prototype.name,), _specialised(prototype.type, special, abi), prototype.parameters
+    if isinstance(getattr(declaration, "type", None), FunctionType):  # a ``declarator.Prototype``
+        return (declaration.name,), _specialised(declaration.type, special, abi), declaration.parameters
     if word is not None:
         symbols: tuple = (word,)
     else:
@@ -195,13 +197,15 @@ def read_declaration(
     return symbols, Signature(result, parameters, abi=abi), ()
 
 
-def parse_prototype(text: str) -> Any:
-    """``declarator.parse_prototype``, which takes this one's place at the first prototype: its module, with its regular
-    expressions, is imported only where there is C text to read."""
-    global parse_prototype
-    from epsilon.declarator import parse_prototype
+def _read_prototype(text: str) -> Any:
+    """``declarator.parse_prototype``.  Its module, with its regular expressions, is imported at the first prototype."""
+    global _parse
+    if _parse is None:
+        from epsilon.declarator import parse_prototype as _parse
+    return _parse(text)
 
-    return parse_prototype(text)
+
+_parse: Any = None
 
 
 def _specialised(type_: FunctionType, special: Mapping[Any, Any] | None, abi: str) -> Signature:
@@ -221,7 +225,7 @@ def _registered(symbols: tuple[str, ...]) -> Signature:
         if symbol in registry:
             return registry[symbol]
     raise ForeignTypeError(
-        f"{symbols[0]!r} is no prototype, and no signature is registered under that name{nearest(symbols[0], registry)}; "
+        f"{symbols[0]!r} is no prototype, and no signature has that name{nearest(symbols[0], registry)}; "
         f"declare it: bind('int {symbols[0]}(…)') or bind({symbols[0]!r}, 'int', […])"
     )
 
@@ -383,7 +387,8 @@ def arrange(who: Any, arguments: tuple, keywords: dict[str, Any] | None) -> Any:
     """The positional arguments of a call that came otherwise; a list of one holds the result of a variadic call."""
     if not isinstance(who, Declaration):
         wanted = who.signature
-        raise ForeignTypeError(f"trampoline of {wanted}: call it with an address and {len(wanted.parameters)} arguments, by "
+        count = len(wanted.parameters)
+        raise ForeignTypeError(f"trampoline of {wanted}: call it with an address and {count} arguments, by "
                                f"position; {len(arguments)} given")  # fmt: skip
     names = who.argument_names
     if keywords:
@@ -391,8 +396,8 @@ def arrange(who: Any, arguments: tuple, keywords: dict[str, Any] | None) -> Any:
         for name, value in keywords.items():
             if name not in names:
                 if name.replace("_", "-") in WORDS:
-                    raise ForeignTypeError(f"{who}: {name!r} is a type, not a parameter; in Hy a bare keyword in a call is a "
-                                           f"keyword argument", function=who.symbol)  # fmt: skip
+                    raise ForeignTypeError(f"{who}: {name!r} is a type, not a parameter; in Hy a keyword in a call "
+                                           f"is a keyword argument", function=who.symbol)  # fmt: skip
                 raise ForeignTypeError(
                     f"{who}: no parameter is called {name!r}{nearest(name, names)}", function=who.symbol
                 )
@@ -476,7 +481,8 @@ _called: dict[tuple, Any] = {}
 def shared_call(target: Any, result: Any, *rest: Any) -> Any:
     """Call ``(symbol, library)`` with the given result type, parameter types and arguments.
 
-    The function is bound once for each symbol, library and signature.  A registered name may stand in place of the types.
+    The function is bound once for each symbol, library and signature.  A registered name may stand in place of the
+    types.
 
     >>> shared_call(("strlen", "libc"), "unsigned-long", ["string"], "hello")
     5

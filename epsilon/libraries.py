@@ -25,7 +25,9 @@ from .signatures import registry
 
 TYPE_CHECKING = False  # as in ``typing``, whose import would cost more than that of this module
 if TYPE_CHECKING:
+    from .bindings import Bindings
     from .functions import Function
+    from .memory import ForeignMemory
 
 __all__ = ["Library", "define_library", "lib_close", "lib_open", "library_for", "library_search_paths"]
 
@@ -54,7 +56,9 @@ class Library:
     True
     """
 
-    __slots__ = ("__weakref__", "_flags", "_functions", "_loaded", "_symbols", "cell", "name", "path")
+    __slots__ = (
+        "__weakref__", "_declared", "_flags", "_functions", "_loaded", "_symbols", "_variables", "cell", "name", "path",
+    )  # fmt: skip
     __contains__ = None  # "is the symbol there" or "is it declared"? Neither question is asked by ``in``.
     __iter__ = None
 
@@ -66,6 +70,9 @@ class Library:
         self.cell = Cell(self._loaded.close_lib)
         self._symbols: dict[str, int] = {}
         self._functions: dict[str, Function] = {}
+        self._declared: dict[str, Bindings] = {}
+        # The memory of its variables, which ends when the library is closed; see variables.py.
+        self._variables: dict[tuple, ForeignMemory] = {}
 
     @property
     def closed(self) -> bool:
@@ -79,6 +86,10 @@ class Library:
         comes back safely: the file is unloaded after that.
         """
         self.cell.close()
+        if self._variables:
+            from .variables import end_variables
+
+            end_variables(self)
 
     def __enter__(self) -> Library:
         self._check_open("it cannot be entered")
@@ -150,6 +161,31 @@ class Library:
             self._functions.update(dict.fromkeys(function.symbols, function))
         return function
 
+    def declare(self, text: str, **options: object) -> Bindings:
+        """Bind a block of C declarations, and give what it declares as ``Bindings``.
+
+        The block holds what stands in a header: functions, structs, unions, enums, typedefs, variables.  Its typedefs
+        are its own.  It is read by Epsilon itself: there is no preprocessor, so that ``#define`` and ``#include`` are
+        refused.  The options are those of ``bind``, but for ``name`` and ``doc``, and hold for every function.  Symbols
+        are looked up at the first call.
+
+        Raises ``ForeignTypeError``, which quotes the declaration that cannot be read; nothing is bound then.
+
+        >>> libc = lib_open("libc")
+        >>> c = libc.declare("typedef struct { int quot, rem; } div_t;  div_t div(int numerator, int denominator);")
+        >>> c.div(17, 5)
+        div_t(quot=3, rem=2)
+        >>> libc["div"] is c.div
+        True
+        """
+        from .bindings import declare
+
+        declared = declare(self, text, options)
+        for name in declared.functions:
+            self._functions.pop(name, None)
+            self._declared[name] = declared
+        return declared
+
     def __getitem__(self, name: str) -> Function:
         """The function ``name``, if it was bound or its name is registered; else an error that says how to declare it.
 
@@ -165,6 +201,8 @@ class Library:
         function = self._functions.get(name)
         if function is not None:
             return function
+        if name in self._declared:
+            return self._declared[name].functions[name]
         self.address(name)
         if name in registry:
             return self.bind(name)

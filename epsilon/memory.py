@@ -1,8 +1,8 @@
 """Memory: allocated, pooled and pinned, with a type, bounds and a known end.
 
-Everything here hands out :class:`ForeignMemory`, a guarded block: an index outside raises ``ForeignIndexError``, a use after
-the end ``ForeignMemoryError`` with the place where it ended.  Pointers that C gave are plain cffi pointers, which know
-neither; ``deref`` reads through both.
+Everything here hands out :class:`ForeignMemory`, a guarded block: an index outside raises ``ForeignIndexError``, a
+use after the end ``ForeignMemoryError`` with the place where it ended.  Pointers that C gave are plain cffi pointers,
+which know neither; ``deref`` reads through both.
 """
 
 from __future__ import annotations
@@ -212,7 +212,8 @@ _pools = _Pools()
 
 
 class PooledMemory(ForeignMemory):
-    """A block of this thread's pool; at the end of ``with`` it goes back, and the next block of its kind is that one."""
+    """A block of this thread's pool; at the end of ``with`` it goes back, and the next block of its kind is that
+    one."""
 
     __slots__ = ("block",)
 
@@ -247,7 +248,8 @@ _FORMATS = {
 #: with a byte order in front, sizes are the standard's and not the platform's (the struct module's documentation)
 _STANDARD_FORMATS = {
     **{code: _FORMATS[code] for code in "bBc?fd"},
-    **{"h": "int16", "H": "uint16", "i": "int32", "I": "uint32", "l": "int32", "L": "uint32", "q": "int64", "Q": "uint64"},
+    **{"h": "int16", "H": "uint16", "i": "int32", "I": "uint32", "l": "int32", "L": "uint32", "q": "int64",
+       "Q": "uint64"},
 }
 _NATIVE_ORDER = "=<" if sys.byteorder == "little" else "=>!"
 
@@ -278,9 +280,9 @@ class PinnedArray(ForeignMemory):
 def pinned_array(array: Any) -> PinnedArray:
     """The memory of ``array`` (a ``bytearray``, ``array.array``, NumPy array …) without a copy, for a ``with`` block.
 
-    Its elements have the array's own type; a read-only object gives read-only memory.  Raises ``ForeignTypeError`` for an
-    object without the buffer protocol or with elements that are no C scalars, ``ForeignValueError`` for memory that is not
-    contiguous.
+    Its elements have the array's own type; a read-only object gives read-only memory.  Raises ``ForeignTypeError``
+    for an object without the buffer protocol or with elements that are no C scalars, ``ForeignValueError`` for memory
+    that is not contiguous.
 
     >>> data = bytearray(b"abc")
     >>> with pinned_array(data) as p:
@@ -312,11 +314,12 @@ def deref(pointer: Any, index: int = 0, type: Any = None) -> Any:
     """The value ``index`` elements after where ``pointer`` points, as its type says, or as ``type`` does.
 
     Memory of Epsilon's is bounds-checked; a pointer that C gave is trusted, unless it is ``NULL``.  Raises
-    ``ForeignTypeError`` for a ``void *`` without ``type``, for it has no element type, and ``ForeignMemoryError`` for NULL.
+    ``ForeignTypeError`` for a ``void *`` without ``type``, for it has no element type, and ``ForeignMemoryError`` for
+    NULL.
 
     >>> deref(foreign_alloc("double", initial=[1.5, 2.5]), 1)
     2.5
-    >>> deref(foreign_alloc("uint32", initial=[1, 258]), 5, "uint8")     # the second byte of 258, least significant first
+    >>> deref(foreign_alloc("uint32", initial=[1, 258]), 5, "uint8")     # the second byte of 258, the least first
     1
     """
     if type is not None:
@@ -455,7 +458,8 @@ type_hooks["copy_sequence"] = copy_sequence
 def sizeof(type: Any) -> int:
     """The bytes that a value of ``type`` takes.
 
-    Raises ``ForeignTypeError`` for a type without a size: ``void``, a struct that is not defined, an array without length.
+    Raises ``ForeignTypeError`` for a type without a size: ``void``, a struct that is not defined, an array without
+    length.
 
     >>> sizeof("int"), sizeof(("array", "double", 3))
     (4, 24)

@@ -1,8 +1,9 @@
 """Signatures and their registry: what a function looks like to C, once for each meaning.
 
-Equal signatures are the same object, whatever spelling they came from, and each has **one** trampoline, compiled on first
-use and shared by every function and callback of the signature.  The registry is the mapping of names to signatures that a
-user fills; the trampolines belong to the signatures themselves, so that nothing is compiled twice for two names.
+Equal signatures are the same object, whatever spelling they came from, and each has **one** trampoline, compiled on
+first use and shared by every function and callback of the signature.  The registry is the mapping of names to
+signatures that a user fills; the trampolines belong to the signatures themselves, so that nothing is compiled twice
+for two names.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ class Signature:
         size = sum(parameter.size if isinstance(parameter, StructCType) else 8 for parameter in parameters)
         if size > _LARGEST_CALL:
             raise ForeignTypeError(
-                f"{len(parameters)} parameters of {size} bytes in all: a call passes at most {_LARGEST_CALL} bytes by value"
+                f"{len(parameters)} parameters of {size} bytes in all: a call passes at most {_LARGEST_CALL} bytes"
             )
 
     def function_type(self) -> FunctionType:
@@ -223,8 +224,8 @@ class Registry(Mapping):
             return tuple(dict.fromkeys(_interned.values()))
 
     def stats(self) -> dict[str, Any]:
-        """How much was compiled and used: ``trampolines`` there are, ``hits`` and ``misses`` of the lookup, and for each
-        signature with a trampoline its ``calls``, ``callbacks`` and ``strategy``."""
+        """How much was compiled and used: ``trampolines`` there are, ``hits`` and ``misses`` of the lookup, and for
+        each signature with a trampoline its ``calls``, ``callbacks`` and ``strategy``."""
         compiled = {found: found._trampoline for found in self.signatures() if found._trampoline is not None}
         return {
             "trampolines": len(compiled),

@@ -1,8 +1,8 @@
 """Structs and unions: C's layout behind Python attributes.
 
 ``define_c_struct`` makes a class.  Its metaclass is :class:`StructType`, so that the class itself is the type
-(``point.size``, ``("pointer", point)``, ``match`` patterns); its instances are guarded memory with one descriptor for each
-member, which reads and writes in place.  The layout is cffi's, which is the C compiler's.
+(``point.size``, ``("pointer", point)``, ``match`` patterns); its instances are guarded memory with one descriptor for
+each member, which reads and writes in place.  The layout is cffi's, which is the C compiler's.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import _cffi_backend as cffi
 from epsilon import _backend
 from epsilon.errors import ForeignIndexError, ForeignTypeError, ForeignValueError, nearest, shorten
 from epsilon.expressions import ctype, word_of
-from epsilon.typesystem import TAGS, Array, CType, Integer, StructCType, characters, new_tagged
+from epsilon.typesystem import HAS_EIGHTBYTES, TAGS, Array, CType, Integer, StructCType, characters, new_tagged
 from epsilon.typesystem import hooks as type_hooks
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
@@ -88,7 +88,8 @@ def _member(cls: StructType, name: Any) -> str:
 
 
 class Struct(_backend.Guarded, metaclass=StructType):
-    """What all struct instances share.  ``with`` ends the memory early; a later use then raises ``ForeignMemoryError``."""
+    """What all struct instances share.  ``with`` ends the memory early; a later use then raises
+    ``ForeignMemoryError``."""
 
     __slots__ = ()
     __match_args__: tuple[str, ...] = ()
@@ -380,8 +381,8 @@ def define_c_struct_auto(tag: Any, declaration: str, special: Mapping[str, Any] 
 
 
 def _anew(kind: str, tag: str, define: Callable[[], StructType]) -> StructType:
-    """``define()``, in which ``kind tag`` means the struct that is being defined, which may hold pointers to itself, and
-    not an earlier one of that name.  If it fails, the earlier one stays."""
+    """``define()``, in which ``kind tag`` means the struct that is being defined, which may hold pointers to itself,
+    and not an earlier one of that name.  If it fails, the earlier one stays."""
     earlier = TAGS.get((kind, tag))
     new_tagged(kind, tag)
     try:
@@ -491,37 +492,56 @@ def leaves(found: CType, offset: int = 0) -> Iterator[tuple[int, CType]]:
 
 
 def passing(own: StructCType, has_bits: bool) -> tuple[str, str]:
-    """The eightbyte classes of a struct (System V x86-64 ABI §3.2.3; ``M``: memory) and libffi's elements for it.
+    """The eightbyte classes of a struct (System V x86-64 ABI §3.2.3) and libffi's elements for it.
 
-    The elements are the codes of the scalars in it.  Where those would not lay out to the same size (a union, bit-fields),
-    they stand for the same number of bytes with the same alignment.
+    The classes are ``I`` and ``S``, one letter for each eightbyte; ``M``: memory; ``X``: memory as an argument, the x87
+    stack as a result.  The elements are the codes of the scalars in it.  Where those would not lay out to the same
+    size (a union, bit-fields), others stand for them that libffi classifies as the ABI classifies the struct.
     """
     if own.size > 64:  # no ABI looks into so large a struct, and an array in it may have millions of elements
         return "M", _unit(own)
     scalars = list(leaves(own))
-    classes = [""] * ((own.size + 7) // 8)
-    memory = own.size > 16
-    for offset, scalar in scalars:
-        code = scalar.code
-        if offset % scalar.alignment or code == "g":
-            memory = True
-        if memory:
-            break
-        kind = "S" if code in "fdFD" else "I"
-        for eightbyte in range(offset // 8, (offset + scalar.size + 7) // 8):
-            classes[eightbyte] = "I" if "I" in (kind, classes[eightbyte]) else kind
-    word = "M" if memory else "".join(kind or "S" for kind in classes)
+    classes = _classes(own.size, scalars)
     elements = "".join(_element(scalar) for _, scalar in scalars)
     if own.kind == "union" or has_bits or _size_of(elements) != own.size:
-        elements = _unit(own) * (own.size // min(own.alignment, 16))
-        if word == "M" and own.size <= 16:
-            elements = "g"
-    return word, elements
+        elements = _stand_in(own, classes, "" if has_bits else elements)
+    return classes, elements
+
+
+def _classes(size: int, scalars: list[tuple[int, CType]]) -> str:
+    if size > 16:
+        return "M"
+    classes = [""] * ((size + 7) // 8)
+    for offset, scalar in scalars:
+        if offset % scalar.alignment:
+            return "M"
+        pieces = "XU" if scalar.code == "g" else "S" * 2 if scalar.code in "fdFD" else "I" * 2
+        for eightbyte, kind in zip(range(offset // 8, (offset + scalar.size + 7) // 8), pieces, strict=False):
+            both = {kind, classes[eightbyte] or kind}
+            classes[eightbyte] = "I" if "I" in both else "M" if len(both) > 1 else kind
+    word = "".join(kind or "S" for kind in classes)
+    if word == "XU":
+        return "X"
+    return "M" if set(word) - {"I", "S"} else word
+
+
+def _stand_in(own: StructCType, classes: str, elements: str) -> str:
+    """Elements of the same number of bytes for a struct whose own ones overlap or have no address."""
+    if len(set(elements)) == 1 and elements[0] in "fdg" and own.size % _WIDTHS[elements[0]] == 0:
+        return elements[0] * (own.size // _WIDTHS[elements[0]])  # AAPCS64 §5.9.5: homogeneous, in a union too
+    if HAS_EIGHTBYTES and own.size <= 16:
+        if classes == "M":
+            return "g"
+        ends = range(8, own.size + 8, 8)
+        return "".join("Q" if kind == "I" else "f" if end - own.size == 4 else "d"
+                       for kind, end in zip(classes, ends, strict=True))  # fmt: skip
+    unit = _unit(own)
+    return unit * (own.size // _WIDTHS[unit])
 
 
 def _unit(own: StructCType) -> str:
-    """The scalar that has the alignment of a struct."""
-    return {1: "B", 2: "H", 4: "I", 8: "Q", 16: "g"}.get(own.alignment, "g")
+    """The integer that has the alignment of a struct, or 8 where no integer has so much."""
+    return {1: "B", 2: "H", 4: "I"}.get(own.alignment, "Q")
 
 
 def _element(scalar: CType) -> str:

@@ -1,10 +1,10 @@
 """Generates C for the conformance tests: kinds of values, and functions that judge what they were given.
 
 A :class:`Kind` knows one C type from both sides: the type expression for Epsilon, the C spelling, how a Python value is
-written as a C literal and how C tells whether two values are the same.  A :class:`Shape` is one signature with the values
-that travel through it.  From a shape come two C functions: ``NAME`` receives the arguments from Python, notes the first
-one that is not what it should be, and returns a value; ``back_NAME`` calls a callback with the arguments and says whether
-the right value came back.
+written as a C literal and how C tells whether two values are the same.  A :class:`Shape` is one signature with the
+values that travel through it.  From a shape come two C functions: ``NAME`` receives the arguments from Python, notes
+the first one that is not what it should be, and returns a value; ``back_NAME`` calls a callback with the arguments
+and says whether the right value came back.
 """
 
 from __future__ import annotations
@@ -222,5 +222,7 @@ class Shape:
 def source(shapes: Iterable[Shape]) -> str:
     """One C file with everything that the shapes need."""
     shapes = list(shapes)
-    kinds = {kind.c: kind for shape in shapes for kind in (shape.result, *shape.parameters) if isinstance(kind, StructKind)}
+    kinds = {
+        kind.c: kind for shape in shapes for kind in (shape.result, *shape.parameters) if isinstance(kind, StructKind)
+    }
     return "\n".join([PRELUDE, *(kind.define for kind in kinds.values()), *(shape.c() for shape in shapes)])

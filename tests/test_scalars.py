@@ -1,8 +1,8 @@
 """API §1: every scalar type at its edges, as argument and result, of functions and of callbacks, judged by C itself.
 
-For each type the C below holds a table of its edges, written as C literals, and six functions that work on table places:
-``is`` compares an argument, ``give`` returns one, ``send`` and ``ask`` do the same through a callback, ``load`` and
-``store`` through a pointer.
+For each type the C below holds a table of its edges, written as C literals, and six functions that work on table
+places: ``is`` compares an argument, ``give`` returns one, ``send`` and ``ask`` do the same through a callback,
+``load`` and ``store`` through a pointer.
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ def is_signed(word: str) -> bool:
     """What C says of ``char`` and ``wchar_t``, whose sign is the platform's choice; ours of the others."""
     c, _, signed = INTEGERS[word]
     if signed is None:
-        return bool(load_c(f"#include <wchar.h>\nint is_signed(void) {{ return ({c})-1 < 0; }}").bind("int is_signed(void)")())
+        return bool(
+            load_c(f"#include <wchar.h>\nint is_signed(void) {{ return ({c})-1 < 0; }}").bind("int is_signed(void)")()
+        )
     return signed
 
 
@@ -193,7 +195,12 @@ def test_callback_result(word):
 
 @by_value
 def test_on_error_value_of_a_callback(word):
-    function = bind("ask", word, "int", ["pointer", "int"], )
+    function = bind(
+        "ask",
+        word,
+        "int",
+        ["pointer", "int"],
+    )
     log = []
     observe = epsilon.make_callback(log.append, "void", ["int"])
     relay = load_c("int relay(int (*ask)(void *, int), void *f, int place, void (*observe)(int))\n"
@@ -271,7 +278,8 @@ def test_complex_by_value_needs_the_shim(word):
         epsilon.make_callback(lambda value: None, "void", [word])
 
 
-# --- what lies in the upper bits ----------------------------------------------------------------------------------------
+# --- what lies in the upper bits
+# ----------------------------------------------------------------------------------------
 
 
 DIRTY = """
@@ -363,7 +371,9 @@ def test_an_int_too_large_for_any_float_is_out_of_range(word):
 
 
 def test_a_double_too_large_for_float_is_infinite_as_in_c():
-    load = load_c("#include <math.h>\nint f(float v) { return isinf(v) ? (v > 0 ? 1 : -1) : 0; }").bind("int f(float v)")
+    load = load_c("#include <math.h>\nint f(float v) { return isinf(v) ? (v > 0 ? 1 : -1) : 0; }").bind(
+        "int f(float v)"
+    )
     assert [load(1e300), load(-1e300), load(3e38)] == [1, -1, 0]
 
 
@@ -467,9 +477,7 @@ def test_characters_take_a_str_or_bytes_of_one(word):
         function("λ")
 
 
-@pytest.mark.parametrize(
-    "word", [w for w in INTEGERS if "char" not in w or w == "wchar"]
-)
+@pytest.mark.parametrize("word", [w for w in INTEGERS if "char" not in w or w == "wchar"])
 def test_only_characters_take_text(word):
     with pytest.raises(epsilon.ForeignTypeError):
         identity(word)("A")

@@ -1,4 +1,5 @@
-"""API §3, §5.1: signatures of every shape, in both directions: many arguments, mixed ones, more than the registers hold.
+"""API §3, §5.1: signatures of every shape, in both directions: many arguments, mixed ones, more than the registers
+hold.
 
 Each shape is generated once as C (see ``cgen``), where every parameter is compared with the literal it should be.
 """
@@ -33,7 +34,10 @@ SHAPES = [
     # narrow values on the stack keep to their own slots
     *(Shape(f"stack_of_{kind.word.replace('-', '_')}", kind, [UINT64] * 8 + [kind] * 5) for kind in SCALARS),
     *(Shape(f"ten_{kind.word.replace('-', '_')}", kind, [kind] * 10) for kind in SCALARS),
-    *(Shape(f"random_{i}", _rng.choice(SCALARS), [_rng.choice(SCALARS) for _ in range(_rng.randint(0, 24))]) for i in range(40)),
+    *(
+        Shape(f"random_{i}", _rng.choice(SCALARS), [_rng.choice(SCALARS) for _ in range(_rng.randint(0, 24))])
+        for i in range(40)
+    ),
 ]  # fmt: skip
 for _shape in SHAPES:
     _shape.draw(_rng)

@@ -1,8 +1,9 @@
-"""API §1, §5.1, §7: structs by value, as arguments and results, of calls and of callbacks: every size from 1 to 40 bytes.
+"""API §1, §5.1, §7: structs by value, as arguments and results, of calls and of callbacks: every size from 1 to 40
+bytes.
 
-For each size there is a struct of chars and three random mixtures of integer and floating members (fixed by the seed), each
-behind several prefixes that fill the integer registers, the float registers, both or all but one, and followed by an int and
-a double that must still arrive.  C compares every member; see ``cgen``.
+For each size there is a struct of chars and three random mixtures of integer and floating members (fixed by the
+seed), each behind several prefixes that fill the integer registers, the float registers, both or all but one, and
+followed by an int and a double that must still arrive.  C compares every member; see ``cgen``.
 """
 
 from __future__ import annotations
@@ -75,7 +76,8 @@ def test_the_layout_is_that_of_c(size):
 
 @pytest.mark.parametrize("critical", [False, True] if _backend.shim is not None else [False])
 def test_issue_574_of_libffi(critical):
-    """libffi before its fix #848 gives the double the struct's bits, when the struct takes the sixth integer register."""
+    """libffi before its fix #848 gives the double the struct's bits, when the struct takes the sixth integer
+    register."""
     text = """
     #include <stdint.h>
     struct issue574 { uint64_t a; float b; };

@@ -1,0 +1,343 @@
+"""Bindings: a block of C declarations, read without a compiler or a header.
+
+``Library.declare`` reads the block with the declarator, one declaration after the other.  A :class:`Block` is what the
+names in it mean meanwhile: its typedefs and enum constants are its own, while a struct's tag is known everywhere, as the
+tags that ``define_c_struct`` makes are.  :class:`Bindings` is what the user gets.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import ChainMap
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from epsilon.declarator import Body, Names, Prototype, Reader
+from epsilon.errors import ForeignTypeError, nearest, shorten
+from epsilon.functions import check_option_names, read_declaration, read_options
+from epsilon.structs import build_body
+from epsilon.typesystem import TAGS, TYPEDEFS, WORDS, CType, FunctionType, StructCType, new_tagged, tagged
+from epsilon.variables import ForeignVariable, check_variable
+
+_COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.S)
+#: what a preprocessor leaves: ``# 1 "stdio.h" 3 4``, ``#line 1 "stdio.h"``
+_MARKER = re.compile(r"^[ \t]*#[ \t]*(?:line[ \t]+)?\d[^\n]*", re.M)
+_DIRECTIVE = re.compile(r"^[ \t]*(#[^\n]*)", re.M)
+_BREAK = re.compile(r"[{};]")
+_DEFINED = re.compile(r"\b(struct|union)\s+([^\W\d]\w*)\s*\{")
+
+
+def split(text: str) -> list[str]:
+    """The declarations in ``text``, each without its ``;``, on one line.
+
+    >>> split("int a; /* and */ struct s { int b; };")
+    ['int a', 'struct s { int b; }']
+    """
+    if not isinstance(text, str):
+        raise ForeignTypeError(f"a block of C declarations is a str, not {shorten(text)}")
+    plain = _MARKER.sub("", _COMMENT.sub(" ", str(text)))
+    directive = _DIRECTIVE.search(plain)
+    if directive:
+        raise ForeignTypeError(
+            f"{directive[1].strip()!r} is a header's: it takes the C preprocessor, which is not asked here; "
+            f"a constant is declared as enum {{ NAME = VALUE }}"
+        )
+    parts, start, depth = [], 0, 0
+    for mark in _BREAK.finditer(plain):
+        depth += {"{": 1, "}": -1, ";": 0}[mark[0]]
+        if mark[0] == ";" and depth <= 0:
+            parts.append(plain[start : mark.start()])
+            start, depth = mark.end(), 0
+    parts.append(plain[start:])
+    return [" ".join(part.split()) for part in parts if part.strip()]
+
+
+class Block(Names):
+    """What the names in a block of declarations mean, and all that it declares, by C name."""
+
+    def __init__(self) -> None:
+        self.typedefs: ChainMap[str, CType] = ChainMap({}, TYPEDEFS)
+        self.constant_typedefs: set[str] = set()
+        self.constants: dict[str, int] = {}
+        self.functions: dict[str, Prototype] = {}
+        self.variables: dict[str, tuple[CType, bool]] = {}
+        self.structs: dict[str, StructCType] = {}
+        self.unions: dict[str, StructCType] = {}
+        self.enums: dict[str, CType] = {}
+        self.enumerations: dict[str, dict[str, int]] = {}
+        self._defined: set[tuple[str, str | None]] = set()
+
+    def read(self, declaration: str) -> None:
+        """Read one declaration; ``ForeignTypeError``, which quotes it, where it cannot be read."""
+        try:
+            self._read(Reader(declaration, self.define, self))
+        except ForeignTypeError as error:
+            if repr(declaration) in error.args[0]:
+                raise
+            raise ForeignTypeError(f"cannot read the C declaration {declaration!r}: {error.args[0]}") from error
+
+    def _read(self, reader: Reader) -> None:
+        self._name_by_typedef(reader)
+        is_typedef = reader.accept("typedef")
+        base, const = reader.specifiers()
+        if not reader.peek():
+            if is_typedef or not {"struct", "union", "enum"}.intersection(reader.tokens):
+                raise reader.error("it declares no name")
+            if isinstance(base, StructCType):
+                self.structures(base.kind).setdefault(base.tag, base)
+            return
+        while True:
+            name, found, names = reader.declarator(base, const)
+            if name is None:
+                raise reader.error("a name is wanted here", reader.peek() or "the end")
+            if is_typedef:
+                self._note(reader, self.typedefs.maps[0], name, found)
+                if reader.const and not found.is_pointer:
+                    self.constant_typedefs.add(name)
+            elif isinstance(found, FunctionType):
+                self._note(reader, self.functions, name, Prototype(name, found, names))
+            else:
+                self._note(reader, self.variables, name, (found, reader.const))
+            if not reader.accept(","):
+                break
+        reader.end()
+
+    def _name_by_typedef(self, reader: Reader) -> None:
+        """Give ``typedef struct { … } name`` the tag ``name``, as ``define_c_struct_auto`` does."""
+        tokens = reader.tokens
+        if tokens[:1] != ["typedef"] or tokens[1:2] not in (["struct"], ["union"]) or tokens[2:3] != ["{"]:
+            return
+        depth = 0
+        for place, token in enumerate(tokens):
+            depth += {"{": 1, "}": -1}.get(token, 0)
+            if token == "}" and depth == 0:
+                named = tokens[place + 1] if place + 1 < len(tokens) else ""
+                if named.isidentifier() and named not in self.structures(tokens[1]):
+                    tokens.insert(2, named)
+                return
+
+    def _note(self, reader: Reader, table: dict, name: str, meaning: Any) -> None:
+        """Note what an ordinary identifier means.  C allows saying the same again (C11 §6.7)."""
+        for known in (self.functions, self.variables, self.typedefs.maps[0], self.constants):
+            if name in known and (known is not table or _essence(known[name]) != _essence(meaning)):
+                raise reader.error(f"{name!r} was declared as something else before")
+        table.setdefault(name, meaning)
+
+    def structures(self, kind: str) -> dict[str, StructCType]:
+        """The block's structs, or its unions."""
+        return self.structs if kind == "struct" else self.unions
+
+    def define(self, body: Body) -> CType:
+        """The type of a struct or union that is defined here."""
+        if body.tag is not None and (body.kind, body.tag) in self._defined:
+            raise ForeignTypeError(f"{body.kind} {body.tag} is defined twice")
+        found = self.build(body)
+        if body.tag is not None:
+            self._defined.add((body.kind, body.tag))
+            self.structures(body.kind)[body.tag] = found
+        return found
+
+    def build(self, body: Body) -> StructCType:
+        return build_body(body)
+
+    def constant(self, reader: Reader, name: str, value: int) -> None:
+        if name in self.constants:
+            raise reader.error(f"{name!r} was declared as something else before")
+        self._note(reader, self.constants, name, value)
+
+    def enum(self, reader: Reader, tag: str | None, values: dict[str, int]) -> CType:
+        if not values:
+            raise reader.error("an enum has at least one constant")
+        if tag in self.enumerations:
+            raise reader.error(f"enum {tag} is defined twice")
+        low, high = min(values.values()), max(values.values())
+        # GCC and Clang: unsigned int where no constant is negative, else int; wider where a constant asks for it.
+        words = ("int", "long-long") if low < 0 else ("unsigned-int", "unsigned-long-long")
+        found = next((WORDS[word] for word in words if WORDS[word].low <= low and high <= WORDS[word].high), None)
+        if found is None:
+            raise reader.error("no integer type holds all constants of the enum")
+        if tag is not None:
+            self.enumerations[tag], self.enums[tag] = values, found
+        return found
+
+    def check(self, options: Mapping[str, Any]) -> None:
+        """Refuse now what a later use would refuse."""
+        for name, (found, _) in self.variables.items():
+            check_variable(name, found)
+        for name, prototype in self.functions.items():
+            _, signature, _ = read_declaration(prototype, None, None, None, options.get("abi", "default"))
+            read_options(name, signature, dict(options))
+
+
+def _essence(meaning: Any) -> Any:
+    """What must be equal where a name is declared again: of a function its type, not its parameters' names."""
+    return meaning.type if isinstance(meaning, Prototype) else meaning
+
+
+class Sketch(Block):
+    """A block that is only looked at, for mistakes: it defines no struct, and takes those it does not know for known."""
+
+    def struct(self, kind: str, tag: str) -> StructCType:
+        return self.structures(kind).get(tag) or self.build(Body(kind, tag, []))
+
+    def build(self, body: Body) -> StructCType:
+        found = StructCType(body.kind, body.tag or "anonymous", 0)
+        found.size = found.alignment = 1
+        return found
+
+
+def check_text(text: str) -> None:
+    """Refuse C text that ``declare`` would refuse whatever was defined before it.
+
+    >>> check_text("typedef struct point point; int f(point p[2]);")
+    """
+    sketch = Sketch()
+    for declaration in split(text):
+        sketch.read(declaration)
+
+
+# --- what a block gives ---------------------------------------------------------------------------------------------
+
+
+class Table(Mapping):
+    """A mapping by C name whose values are made when they are first asked for, and then stay."""
+
+    __slots__ = ("_made", "_make", "_source")
+
+    def __init__(self, source: Mapping[str, Any], make: Callable[[str, Any], Any]):
+        self._source, self._make = source, make
+        self._made: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        try:
+            return self._made[name]
+        except KeyError:
+            return self._made.setdefault(name, self._make(name, self._source[name]))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._source
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._source)
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
+_TABLES = ("functions", "variables", "constants", "typedefs", "structs", "unions", "enums")
+
+
+class Bindings:
+    """What a block of declarations declares: ``Library.declare`` gives it.
+
+    ``functions``, ``structs``, ``unions``, ``enums``, ``typedefs``, ``constants`` and ``variables`` are mappings by C name,
+    tags without ``struct``; all that is in them is an attribute, too.  A typedef is the type itself, an enum a mapping of
+    its constants, a variable has ``.value`` and ``.pointer``.
+
+    >>> c = lib_open("libc").declare("enum { EOF = -1 }; int isdigit(int c), isalpha(int c);")
+    >>> c.isdigit(ord("7")) != 0, c.EOF, list(c.functions)
+    (True, -1, ['isdigit', 'isalpha'])
+    """
+
+    __slots__ = ("__weakref__", "_block", "library", *_TABLES)
+
+    def __init__(self, library: Any, block: Block, options: Mapping[str, Any]):
+        def bind(name: str, prototype: Prototype) -> Any:
+            return library.bind(prototype, **options)
+
+        def variable(name: str, found: tuple[CType, bool]) -> ForeignVariable:
+            return ForeignVariable(name, library, *found)
+
+        self.library, self._block = library, block
+        self.functions = Table(block.functions, bind)
+        self.variables = Table(block.variables, variable)
+        self.constants = MappingProxyType(block.constants)
+        self.typedefs = Table(block.typedefs.maps[0], _type_object)
+        self.structs = Table(block.structs, _type_object)
+        self.unions = Table(block.unions, _type_object)
+        self.enums = Table(block.enumerations, lambda tag, values: MappingProxyType(values))
+
+    def __getattr__(self, name: str) -> Any:
+        if name in Bindings.__slots__:  # of an instance that is not made yet
+            raise AttributeError(name)
+        for table in _TABLES:
+            found = getattr(self, table)
+            if name in found:
+                return found[name]
+        raise AttributeError(f"{self!r} declares no {name!r}{nearest(name, self._names())}")
+
+    def _names(self) -> dict[str, None]:
+        return dict.fromkeys(name for table in _TABLES for name in getattr(self, table))
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self._names()})
+
+    def __repr__(self) -> str:
+        counts = [(len(getattr(self, table)), table) for table in _TABLES]
+        listed = ", ".join(f"{count} {table if count > 1 else table[:-1]}" for count, table in counts if count)
+        return f"<bindings of {self.library!r}: {listed or 'nothing'}>"
+
+
+def _type_object(name: str, found: CType) -> Any:
+    """The class of a struct or union that is defined; any other type as it is."""
+    made = getattr(found, "python_class", None)
+    return found if made is None else made
+
+
+def declare(library: Any, text: str, options: dict[str, Any]) -> Bindings:
+    """The bindings of the block ``text``: see ``Library.declare``."""
+    check_option_names("declare", options)
+    for name in ("name", "doc"):
+        if name in options:
+            raise ForeignTypeError(f"declare: the option {name!r} is for one function, not for a block of them")
+    declarations = split(text)
+    block = _with_tags(set(_DEFINED.findall(" ".join(declarations))), lambda: _read(declarations, options))
+    return Bindings(library, block, options)
+
+
+def extend(bindings: Bindings, text: str) -> None:
+    """Read more declarations of functions into a block that is there."""
+    for declaration in split(text):
+        bindings._block.read(declaration)
+
+
+def _read(declarations: list[str], options: Mapping[str, Any]) -> Block:
+    block = Block()
+    for declaration in declarations:
+        block.read(declaration)
+    block.check(options)
+    return block
+
+
+def _with_tags(keys: set[tuple[str, str]], read: Callable[[], Block]) -> Block:
+    """``read()``, which defines the structs and unions of these tags, and in which they mean no earlier ones.
+
+    If it fails, the earlier ones stay as they are.  One that was opaque so far is filled by its definition, for good; so
+    the block is read with others in its place first.
+    """
+    earlier = {key: TAGS.get(key) for key in keys}
+    try:
+        if any(found is not None and found.fields is None for found in earlier.values()):
+            for key in keys:
+                TAGS.pop(key, None)
+                tagged(*key)
+            read()
+            _restore(earlier)
+        for key in keys:
+            new_tagged(*key)
+        return read()
+    except BaseException:
+        _restore(earlier)
+        raise
+
+
+def _restore(earlier: Mapping[tuple[str, str], StructCType | None]) -> None:
+    for key, found in earlier.items():
+        if found is None:
+            TAGS.pop(key, None)
+        else:
+            TAGS[key] = found

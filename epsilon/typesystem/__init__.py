@@ -1,0 +1,94 @@
+"""The C types: what each is called, how it is laid out, and which Python values it takes.
+
+Every type is a :class:`CType`, interned: the same meaning is the same object, whatever spelling it came from, so that
+signatures compare by identity.  A ``CType`` knows three things: its C text (``declare``), the cffi type that stands for
+it (``backend``), and how a value crosses (``converter``, made by floor 0 on first use).  Conversions run in floor 0;
+``adapt`` is the slow path that it falls back to: it turns an unusual but acceptable value (a ``numpy.int64``, a
+``pathlib.Path``) into a plain one, or raises the error that says what was wanted.
+
+Sizes and alignments are those of this platform's C compiler, as cffi was built by it.
+"""
+
+from __future__ import annotations
+
+from epsilon.typesystem.base import VOID_POINTER, CData, CType, find_converter, register_converter
+from epsilon.typesystem.derived import Array, Direction, FunctionPointer, FunctionType, decay, hooks, pointer_to
+from epsilon.typesystem.pointers import (
+    CHARACTER_POINTER,
+    VOID_POINTER_TYPE,
+    Buffer,
+    Pointer,
+    PointerLike,
+    String,
+    characters,
+    foreign_address,
+    has_buffer,
+    refuse_parameter,
+    same_representation,
+    view,
+)
+from epsilon.typesystem.records import TAGS, StructCType, new_tagged, tagged
+from epsilon.typesystem.scalars import (
+    ARM,
+    CHAR_IS_SIGNED,
+    HAS_EIGHTBYTES,
+    MACHINE,
+    WCHAR_IS_SIGNED,
+    Boolean,
+    Character,
+    Complex,
+    Integer,
+    Real,
+    Scalar,
+    Void,
+    WideCharacter,
+)
+from epsilon.typesystem.words import SYSTEM_TYPEDEFS, TYPEDEFS, VOID, WORDS
+
+__all__ = [
+    "ARM",
+    "Array",
+    "Boolean",
+    "Buffer",
+    "CData",
+    "CHARACTER_POINTER",
+    "CHAR_IS_SIGNED",
+    "CType",
+    "Character",
+    "Complex",
+    "Direction",
+    "FunctionPointer",
+    "FunctionType",
+    "HAS_EIGHTBYTES",
+    "Integer",
+    "MACHINE",
+    "Pointer",
+    "PointerLike",
+    "Real",
+    "SYSTEM_TYPEDEFS",
+    "Scalar",
+    "String",
+    "StructCType",
+    "TAGS",
+    "TYPEDEFS",
+    "VOID",
+    "VOID_POINTER",
+    "VOID_POINTER_TYPE",
+    "Void",
+    "WCHAR_IS_SIGNED",
+    "WORDS",
+    "WideCharacter",
+    "characters",
+    "decay",
+    "find_converter",
+    "foreign_address",
+    "has_buffer",
+    "hooks",
+    "new_tagged",
+    "pointer_to",
+    "refuse_parameter",
+    "register_converter",
+    "same_representation",
+    "tagged",
+    "view",
+]

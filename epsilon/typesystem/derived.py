@@ -1,0 +1,215 @@
+"""The types made of other types: ``:in`` and ``:out`` parameters, arrays, functions and pointers to them."""
+
+from __future__ import annotations
+
+import sys
+
+import _cffi_backend as cffi
+
+from epsilon import _backend
+from epsilon.errors import ForeignTypeError, shorten
+from epsilon.typesystem.base import VOID_POINTER, CData, CType
+from epsilon.typesystem.pointers import (
+    CHARACTER_POINTER,
+    VOID_POINTER_TYPE,
+    Pointer,
+    PointerLike,
+    String,
+    foreign_address,
+    refuse_parameter,
+    same_representation,
+)
+
+TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+
+class Direction(PointerLike):
+    """``(:in T)``, ``(:out T)``, ``(:inout T)``: a ``T *`` whose target lives for the length of the call."""
+
+    __slots__ = ("target", "way")
+    only_parameter = "(:in T), (:out T) and (:inout T) say how a parameter is passed; in memory it is a (:pointer T)"
+
+    def setup(self, way: str, target: CType) -> None:
+        super().setup()
+        refuse_parameter(target, way)
+        if isinstance(target, Array):
+            raise ForeignTypeError(
+                f"(:{way} {target.spelling}): an array crosses as memory: allocate it, and declare a "
+                f"(:pointer {target.target.spelling})"
+            )
+        if target.size is None:
+            raise ForeignTypeError(f"(:{way} {target.spelling}): a value of type {target.spelling} has no size")
+        self.way, self.target = way, target
+        self.code = {"in": "<", "out": ">", "inout": "="}[way]
+
+    @property
+    def wants(self) -> str:
+        return self.target.wants
+
+    def declare(self, inner: str = "") -> str:
+        return Pointer(self.target, self.way == "in").declare(inner)
+
+    def make_backend(self) -> Any:
+        return cffi.new_pointer_type(self.target.backend)
+
+    def make_converter(self) -> Any:
+        inner = self.target.converter
+        return _backend.Converter(self, self.code, self.size, self.alignment, self.backend, inner=inner)
+
+    def convert(self, value: Any) -> Any:
+        return self.target.adapt(value)
+
+
+class Array(CType):
+    """``T[n]``: in a struct, n values in place; as a parameter a pointer to a copy of the sequence."""
+
+    __slots__ = ("length", "target")
+    binds_tighter = True
+
+    def __new__(cls, target: CType, length: int | None = None) -> CType:
+        return super().__new__(cls, target, length)
+
+    def setup(self, target: CType, length: int | None) -> None:
+        if target.size is None:
+            raise ForeignTypeError(f"(:array {target.spelling}): a value of type {target.spelling} has no size")
+        refuse_parameter(target, "array")
+        if length is not None and length < 0:
+            raise ForeignTypeError(f"(:array {target.spelling} {length}): the length is 0 or more")
+        self.target, self.length = target, length
+        self.size = None if length is None else target.size * length
+        if (self.size or 0) > sys.maxsize:
+            raise ForeignTypeError(f"(:array {target.spelling} {shorten(length)}) is larger than any memory")
+        self.alignment = target.alignment
+        self.code = "a"
+
+    @property
+    def wants(self) -> str:
+        many = "" if self.length is None else f"{self.length} "
+        return f"a sequence of {many}values of type {self.target.spelling}"
+
+    def declare(self, inner: str = "") -> str:
+        return self.target.declare(f"{inner}[{'' if self.length is None else self.length}]")
+
+    def make_backend(self) -> Any:
+        return cffi.new_array_type(cffi.new_pointer_type(self.target.backend), self.length)
+
+    def make_converter(self) -> Any:
+        pointer = Pointer(self.target).converter
+        return _backend.Converter(
+            self, "x", PointerLike.size_of_pointer, PointerLike.size_of_pointer, self.backend,
+            inner=pointer, to=self.adapt, back=None,
+        )  # fmt: skip
+
+    def convert(self, value: Any) -> Any:
+        pointer = Pointer(self.target)
+        if value is None or isinstance(value, (_backend.Guarded, CData)):
+            return pointer.convert(value)
+        return hooks["copy_sequence"](self, value)
+
+
+class FunctionType(CType):
+    """The type of a function, which only a pointer to it makes usable."""
+
+    __slots__ = ("abi", "parameters", "result", "variadic")
+    binds_tighter = True
+
+    def __new__(
+        cls, result: CType, parameters: tuple[CType, ...], variadic: bool = False, abi: str = "default"
+    ) -> CType:
+        return super().__new__(cls, result, tuple(parameters), bool(variadic), abi)
+
+    def setup(self, result: CType, parameters: tuple[CType, ...], variadic: bool, abi: str) -> None:
+        self.result, self.parameters, self.variadic, self.abi = result, parameters, variadic, abi
+        self.size, self.alignment, self.code = None, None, "v"
+
+    def declare(self, inner: str = "") -> str:
+        names = [parameter.declare().rstrip() for parameter in self.parameters] + ["..."] * self.variadic
+        return self.result.declare(f"{inner}({', '.join(names) or 'void'})")
+
+    def make_backend(self) -> Any:
+        parameters = tuple(decay(parameter).backend for parameter in self.parameters)
+        return cffi.new_function_type(parameters, self.result.backend, self.variadic)
+
+
+def decay(ctype: CType) -> CType:
+    """The type that a parameter of ``ctype`` has in C: an array becomes a pointer to its first element."""
+    return Pointer(ctype.target) if isinstance(ctype, Array) else ctype
+
+
+class FunctionPointer(PointerLike):
+    """``R (*)(A, B)``: takes None, a callback, a bound function, or any callable for the length of the call."""
+
+    __slots__ = ("target",)
+    wants = "None, a callback, a foreign function or a callable"
+
+    def setup(self, target: FunctionType) -> None:
+        super().setup()
+        self.target = target
+        self.code = "x"
+
+    def declare(self, inner: str = "") -> str:
+        return self.target.declare(f"(*{inner})")
+
+    def make_backend(self) -> Any:
+        return self.target.backend
+
+    def make_converter(self) -> Any:
+        bare = VOID_POINTER_TYPE.converter
+        return _backend.Converter(
+            self, "x", self.size, self.alignment, self.backend, inner=bare, to=self.adapt, back=self.wrap
+        )
+
+    def convert(self, value: Any) -> Any:
+        if isinstance(value, (_backend.Callback, _backend.Function)):
+            own = value.signature  # None: it is closed, which the call will tell
+            if own is not None and not self.fits(own):
+                raise self.refusal(value, f"{self.wants} of type {self.spelling}")
+            return value
+        if value is None:
+            return value
+        if isinstance(value, CData):
+            kind = cffi.typeof(value)
+            if kind.kind == "function" or kind is VOID_POINTER:
+                return cffi.cast(VOID_POINTER, value)
+            raise self.refusal(value, f"{self.wants}, not a {cffi.getcname(kind, '')}")
+        foreign = foreign_address(value)
+        if foreign is not None:
+            return foreign
+        if callable(value):
+            return hooks["wrap_callable"](self.target, value)
+        raise self.refusal(value)
+
+    def fits(self, signature: Any) -> bool:
+        """Whether a function of this signature may be called as one of this type: the same number of parameters, each
+        of the same representation (a ``(:in int)`` is a pointer to C)."""
+        target = self.target
+        mine, its = (target.result, *target.parameters), (signature.result, *signature.parameters)
+        return len(mine) == len(its) and all(map(_crosses_alike, mine, its))
+
+    def wrap(self, pointer: Any) -> Any:
+        return hooks["call_pointer"](self.target, pointer) if pointer else None
+
+
+#: what the floors above give to this one: ``copy_sequence(array_type, values)``, ``wrap_callable(function_type, f)``,
+#: ``call_pointer(function_type, pointer)``
+hooks: dict[str, Callable[..., Any]] = {}
+
+
+def _crosses_alike(wanted: CType, given: CType) -> bool:
+    """Whether C cannot tell values of the two types apart: all pointers are one to it here."""
+    wanted, given = decay(wanted), decay(given)
+    if wanted.is_pointer or given.is_pointer:
+        return wanted.is_pointer and given.is_pointer
+    return same_representation(wanted.backend, given.backend)
+
+
+def pointer_to(target: CType, const: bool = False) -> CType:
+    """The type of a pointer to ``target``: ``const char *`` is the string type, a function's is its own."""
+    if isinstance(target, FunctionType):
+        return FunctionPointer(target)
+    if const and Pointer(target) is CHARACTER_POINTER:
+        return String()
+    return Pointer(target, const)

@@ -1,0 +1,276 @@
+"""The types that cross as an address: pointers, strings and buffers, and which Python values may stand for them."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import sys
+
+import _cffi_backend as cffi
+
+from epsilon import _backend
+from epsilon.errors import ForeignTypeError, ForeignValueError, shorten
+from epsilon.typesystem.base import VOID_POINTER, CData, CType
+from epsilon.typesystem.scalars import Character, Void
+
+TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class PointerLike(CType):
+    """What all types that cross as an address share."""
+
+    __slots__ = ()
+    is_pointer = True
+    size_of_pointer = cffi.sizeof(VOID_POINTER)
+
+    def setup(self, *args: Any) -> None:
+        self.size = self.alignment = self.size_of_pointer
+
+    def make_backend(self) -> Any:
+        return VOID_POINTER
+
+
+_CHARACTER_SIZED = "bBcC"
+
+
+def characters(ctype: CType, text: str | bytes) -> Any:
+    """The values of ``text`` (UTF-8) for C's characters of type ``ctype``; for another type, what iteration gives."""
+    if ctype.code not in _CHARACTER_SIZED:
+        return list(text)
+    data = text.encode() if isinstance(text, str) else text
+    return [number - 256 if number > ctype.high else number for number in data]
+
+
+def refuse_parameter(target: CType, what: str) -> None:
+    if target.only_parameter:
+        raise ForeignTypeError(f"(:{what} {target.spelling}): {target.only_parameter}")
+
+
+class Pointer(PointerLike):
+    """``T *``, or ``void *`` where ``target`` is ``void``; ``const`` says that C does not write through it."""
+
+    __slots__ = ("const", "target")
+
+    def setup(self, target: CType, const: bool = False) -> None:
+        super().setup()
+        refuse_parameter(target, "pointer")
+        self.target, self.const = target, const
+        self.code = "P" if isinstance(target, Void) else "p"
+
+    def __new__(cls, target: CType, const: bool = False) -> CType:
+        return super().__new__(cls, target, bool(const))
+
+    def declare(self, inner: str = "") -> str:
+        if self.target.binds_tighter:
+            return self.target.declare(f"(*{inner})")
+        if self.const and self.target.is_pointer:
+            return self.target.declare(f"const *{inner}" if inner else "const *")
+        return ("const " if self.const else "") + self.target.declare(f"*{inner}")
+
+    def make_backend(self) -> Any:
+        return cffi.new_pointer_type(self.target.backend)
+
+    @property
+    def wants(self) -> str:
+        if self.code == "P":
+            return "None, a pointer, struct, array, callback or function (an int is no pointer)"
+        buffers = f", or a {'' if self.const else 'writable '}buffer" if self.target.code in _CHARACTER_SIZED else ""
+        return f"None, a pointer to {self.target.spelling}{buffers}"
+
+    def convert(self, value: Any) -> Any:
+        if value is None or isinstance(value, (_backend.Callback, _backend.Function)):
+            if value is not None and self.code == "p":
+                raise self.refusal(value)
+            return value
+        if isinstance(value, _backend.Guarded):
+            kind = _backend.pointer_type_of(value)
+            if kind is self.backend or self.code == "P":
+                return value
+            if self.takes(kind):  # floor 0 knows this pointer's own type only
+                return cffi.cast(VOID_POINTER, _backend.address_of(value))
+            raise self.refusal(value, f"{self.wants}, not a {cffi.getcname(kind, '')}")
+        if isinstance(value, CData):
+            kind = cffi.typeof(value)
+            if kind.kind in ("pointer", "array", "function") and self.takes(kind):
+                return cffi.cast(VOID_POINTER, value)
+            raise self.refusal(value, f"{self.wants}, not a {cffi.getcname(kind, '')}")
+        foreign = foreign_address(value)
+        if foreign is not None and self.code == "P":
+            return foreign
+        if self.code == "p" and self.target.code in _CHARACTER_SIZED and has_buffer(value):
+            return view(value, not self.const, self)
+        raise self.refusal(value)
+
+    def make_converter(self) -> Any:
+        return _backend.Converter(self, self.code, self.size, self.alignment, self.backend, raw=self.const)
+
+    def takes(self, kind: Any) -> bool:
+        """Whether a pointer or array of cffi type ``kind`` may stand for this pointer."""
+        if self.code == "P" or kind is VOID_POINTER or kind is self.backend:
+            return True
+        if kind.kind == "function":
+            return False
+        return same_representation(self.target.backend, kind.item)
+
+
+def same_representation(wanted: Any, given: Any) -> bool:
+    """Whether two cffi types are one C type under two names: ``size_t`` and ``unsigned long`` on this platform, say."""
+    if wanted is given:
+        return True
+    if wanted.kind == given.kind == "primitive":
+        return _representation(wanted) == _representation(given)
+    if wanted.kind == given.kind == "pointer":
+        return same_representation(wanted.item, given.item)
+    return False
+
+
+def _representation(primitive: Any) -> tuple:
+    size = cffi.sizeof(primitive)
+    name = cffi.getcname(primitive, "")
+    if "float" in name or "double" in name or "_Bool" in name:
+        return ("other", name)
+    if size == 1:
+        return ("character",)
+    return ("integer", size, int(cffi.cast(primitive, -1)) < 0)
+
+
+class String(PointerLike):
+    """C's ``const char *`` as a str: UTF-8 unless ``encoding`` says otherwise (``None`` gives bytes).
+
+    ``errors`` is Python's error handler for bytes that are not valid.
+    """
+
+    __slots__ = ("encoding", "errors")
+    wants = "a str, bytes, a path, None, a char pointer or memory"
+
+    def __new__(cls, encoding: str | None = "utf-8", errors: str = "strict") -> CType:
+        return super().__new__(cls, encoding, errors)
+
+    def setup(self, encoding: str | None, errors: str) -> None:
+        super().setup()
+        if encoding is not None:
+            try:
+                codecs.lookup(encoding)
+                codecs.lookup_error(errors)
+            except (LookupError, TypeError, ValueError) as error:
+                raise ForeignTypeError(f"a string of encoding {encoding!r}, errors {errors!r}: {error}") from None
+        self.encoding, self.errors = encoding, errors
+        self.code = "z"
+
+    def declare(self, inner: str = "") -> str:
+        return f"const char *{inner}"
+
+    def make_backend(self) -> Any:
+        return cffi.new_pointer_type(cffi.new_primitive_type("char"))
+
+    def make_converter(self) -> Any:
+        plain = super().make_converter()
+        if self.encoding == "utf-8" and self.errors == "strict":
+            return plain
+        bare = _backend.Converter(self, "z", self.size, self.alignment, self.backend, raw=True)
+        return _backend.Converter(
+            self, "x", self.size, self.alignment, self.backend, inner=bare, to=self.adapt, back=self.decode
+        )
+
+    def convert(self, value: Any) -> Any:
+        given = value
+        if isinstance(value, os.PathLike):
+            value = self.taken(os.fspath, value)
+        if isinstance(value, str):
+            try:
+                value = value.encode(self.encoding or "utf-8", self.errors)
+            except UnicodeEncodeError as error:
+                raise ForeignValueError(f"got {shorten(value)}: {error}") from None
+        if isinstance(value, bytes):
+            if 0 in value:
+                raise ForeignValueError(f"got {shorten(given)}: the embedded NUL would end the C string")
+            return value
+        if value is None or isinstance(value, _backend.Guarded):
+            return value
+        if isinstance(value, CData):
+            kind = cffi.typeof(value)
+            if kind.kind in ("pointer", "array") and CHARACTER_POINTER.takes(kind):
+                return cffi.cast(VOID_POINTER, value)
+        raise self.refusal(value)
+
+    def decode(self, value: bytes | None) -> Any:
+        """The Python value for the C bytes ``value``."""
+        if value is None or self.encoding is None:
+            return value
+        try:
+            return value.decode(self.encoding, self.errors)
+        except UnicodeDecodeError as error:
+            raise ForeignValueError(
+                f"got bytes {shorten(value)}, not valid {self.encoding} at offset {error.start}"
+            ) from None
+
+
+class Buffer(PointerLike):
+    """``void *`` into any object with the buffer protocol, held for the length of the call and never copied."""
+
+    __slots__ = ("writable",)
+    only_parameter = "a :buffer is lent for the length of a call; in memory it is a :pointer"
+
+    def __new__(cls, writable: bool = False) -> CType:
+        return super().__new__(cls, bool(writable))
+
+    def setup(self, writable: bool) -> None:
+        super().setup()
+        self.writable = writable
+        self.code = "Y" if writable else "y"
+
+    @property
+    def wants(self) -> str:
+        return f"None or a {'writable, ' if self.writable else ''}contiguous object with the buffer protocol"
+
+    def declare(self, inner: str = "") -> str:
+        return f"{'void' if self.writable else 'const void'} *{inner}"
+
+    def convert(self, value: Any) -> Any:
+        if value is None:
+            return value
+        if isinstance(value, _backend.Guarded):
+            if self.writable and _backend.is_readonly(value):
+                raise ForeignValueError(f"got {shorten(value)}, which is read-only; wanted {self.wants}")
+            return value
+        return view(value, self.writable, self)
+
+
+def has_buffer(value: object) -> bool:
+    try:
+        memoryview(value).release()
+    except (TypeError, BufferError, ValueError):
+        return False
+    return True
+
+
+def view(value: Any, writable: bool, ctype: CType) -> memoryview:
+    """A contiguous memoryview of ``value``, or the refusal that says what is wrong with it."""
+    try:
+        memory = memoryview(value)
+    except (TypeError, BufferError, ValueError) as error:
+        raise ctype.refusal(value) from error
+    if not memory.c_contiguous:
+        raise ForeignValueError(f"got {shorten(value)}, whose memory is not contiguous; wanted {ctype.wants}")
+    if writable and memory.readonly:
+        raise ForeignValueError(f"got {shorten(value)}, which is read-only; wanted {ctype.wants}")
+    return memory
+
+
+def foreign_address(value: Any) -> Any:
+    """A ``void *`` for another FFI's pointer-like objects (a numba ``cfunc``), or None."""
+    address = getattr(value, "address", None)
+    if isinstance(address, int) and hasattr(value, "ctypes") and hasattr(value, "native_name"):
+        return cffi.cast(VOID_POINTER, address)
+    kinds = sys.modules.get("_ctypes")  # a ctypes object can only exist where ctypes was imported
+    if kinds is not None and isinstance(value, kinds.CFuncPtr):
+        import ctypes
+
+        return cffi.cast(VOID_POINTER, ctypes.cast(value, ctypes.c_void_p).value or 0)
+    return None
+
+
+VOID_POINTER_TYPE = Pointer(Void())
+CHARACTER_POINTER = Pointer(Character("char", "char"))
