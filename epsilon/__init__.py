@@ -52,6 +52,7 @@ from epsilon.memory import (
 from epsilon.signatures import Signature, get_or_create_trampoline, register_signature, registry
 from epsilon.structs import StructType, define_c_struct, define_c_struct_auto, struct_layout_size
 from epsilon.typesystem import CType
+from epsilon.variables import foreign_variable
 
 __version__ = "0.1.0"
 
@@ -84,6 +85,7 @@ __all__ = [
     "foreign_free",
     "foreign_memory",
     "foreign_string",
+    "foreign_variable",
     "ForeignError",
     "ForeignIndexError",
     "ForeignMemory",

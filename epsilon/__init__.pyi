@@ -113,6 +113,16 @@ class Library:
         optional: bool,
         abi: _Abi = "default",
     ) -> Function | None: ...
+    def declare(
+        self,
+        text: str,
+        *,
+        critical: bool = False,
+        errno: bool = False,
+        check: _Check = None,
+        optional: bool = False,
+        abi: _Abi = "default",
+    ) -> Bindings: ...
     def __getitem__(self, name: str) -> Function: ...
 
 library_search_paths: list[str]

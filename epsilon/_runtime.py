@@ -18,11 +18,12 @@ from epsilon.functions import shared_call
 from epsilon.libraries import define_library, library_for
 from epsilon.memory import alignof, deref, foreign_alloc, foreign_memory, pinned_array, pooled_memory, sizeof
 from epsilon.signatures import get_or_create_trampoline, register_signature
+from epsilon.variables import foreign_variable
 
 __all__ = [
-    "alignof", "bind", "callback", "converter", "define_library", "deref", "foreign_alloc", "foreign_memory",
-    "function", "get_or_create_trampoline", "make_callback", "pinned_array", "pooled_memory", "register_signature",
-    "shared_call", "sizeof", "struct",
+    "alignof", "bind", "callback", "converter", "declare", "define_library", "deref", "foreign_alloc", "foreign_memory",
+    "foreign_variable", "function", "get_or_create_trampoline", "make_callback", "pinned_array", "pooled_memory",
+    "register_signature", "shared_call", "sizeof", "struct",
 ]  # fmt: skip
 
 Special = Mapping[Any, Any] | None
@@ -54,6 +55,15 @@ def function(library: Any, declaration: str, special: Special = None) -> Any:
     return functions.bound((symbol, library), signature)
 
 
+def declare(library: Any, text: str, **options: Any) -> Any:
+    """``declare-c``: the bindings of a block of C declarations, of a library that is opened here.  Frozen.
+
+    >>> declare("libc", "int abs(int n); enum { LIMIT = 9 };").LIMIT
+    9
+    """
+    return library_for(library).declare(text, **options)
+
+
 def callback(declaration: str, special: Special = None, on_error: Any = None, abi: Any = "default") -> Callable:
     """``defcallback``: a decorator that makes a function one that C can call as it is declared.  Frozen.
 
@@ -82,9 +92,10 @@ def converter(direction: str, python_type: type, type: Any) -> Callable:
     """``defconverter``: a decorator that registers a function as a converter; ``direction`` is ``"to-foreign"`` or
     ``"from-foreign"``.  Frozen.
 
-    >>> @converter("to-foreign", complex, "double")
-    ... def real(value):
-    ...     return value.real
+    >>> import datetime
+    >>> @converter("to-foreign", datetime.date, "int")
+    ... def ordinal(value):
+    ...     return value.toordinal()
     """
     converters = {"to-foreign": convert_to_foreign, "from-foreign": convert_from_foreign}
     return converters[direction].register(python_type, type)

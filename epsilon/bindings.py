@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import re
 from collections import ChainMap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
 
 from epsilon.declarator import Body, Names, Prototype, Reader
 from epsilon.errors import ForeignTypeError, nearest, shorten
@@ -20,12 +19,19 @@ from epsilon.structs import build_body
 from epsilon.typesystem import TAGS, TYPEDEFS, WORDS, CType, FunctionType, StructCType, new_tagged, tagged
 from epsilon.variables import ForeignVariable, check_variable
 
+TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
 _COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.S)
 #: what a preprocessor leaves: ``# 1 "stdio.h" 3 4``, ``#line 1 "stdio.h"``
 _MARKER = re.compile(r"^[ \t]*#[ \t]*(?:line[ \t]+)?\d[^\n]*", re.M)
 _DIRECTIVE = re.compile(r"^[ \t]*(#[^\n]*)", re.M)
 _BREAK = re.compile(r"[{};]")
-_DEFINED = re.compile(r"\b(struct|union)\s+([^\W\d]\w*)\s*\{")
+_DEFINED = re.compile(r"\b(struct|union) ([^\W\d]\w*) ?\{")
+#: a struct without a tag, which gets the typedef's name
+_ANONYMOUS = re.compile(r"typedef (struct|union) ?\{.*\} ?([^\W\d]\w*)")
 
 
 def split(text: str) -> list[str]:
@@ -105,17 +111,9 @@ class Block(Names):
 
     def _name_by_typedef(self, reader: Reader) -> None:
         """Give ``typedef struct { … } name`` the tag ``name``, as ``define_c_struct_auto`` does."""
-        tokens = reader.tokens
-        if tokens[:1] != ["typedef"] or tokens[1:2] not in (["struct"], ["union"]) or tokens[2:3] != ["{"]:
-            return
-        depth = 0
-        for place, token in enumerate(tokens):
-            depth += {"{": 1, "}": -1}.get(token, 0)
-            if token == "}" and depth == 0:
-                named = tokens[place + 1] if place + 1 < len(tokens) else ""
-                if named.isidentifier() and named not in self.structures(tokens[1]):
-                    tokens.insert(2, named)
-                return
+        anonymous = _ANONYMOUS.match(reader.text)
+        if anonymous and anonymous[2] not in self.structures(anonymous[1]):
+            reader.tokens.insert(2, anonymous[2])
 
     def _note(self, reader: Reader, table: dict, name: str, meaning: Any) -> None:
         """Note what an ordinary identifier means.  C allows saying the same again (C11 §6.7)."""
@@ -295,14 +293,9 @@ def declare(library: Any, text: str, options: dict[str, Any]) -> Bindings:
         if name in options:
             raise ForeignTypeError(f"declare: the option {name!r} is for one function, not for a block of them")
     declarations = split(text)
-    block = _with_tags(set(_DEFINED.findall(" ".join(declarations))), lambda: _read(declarations, options))
+    tags = {tag for text in declarations for tag in (*_DEFINED.findall(text), *_ANONYMOUS.findall(text))}
+    block = _with_tags(tags, lambda: _read(declarations, options))
     return Bindings(library, block, options)
-
-
-def extend(bindings: Bindings, text: str) -> None:
-    """Read more declarations of functions into a block that is there."""
-    for declaration in split(text):
-        bindings._block.read(declaration)
 
 
 def _read(declarations: list[str], options: Mapping[str, Any]) -> Block:

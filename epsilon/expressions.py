@@ -108,7 +108,7 @@ def is_fixed(expression: Any) -> bool:
 
 def known_names() -> list[str]:
     """Every single word that is a type now."""
-    tags = [tag for (_, tag), found in TAGS.items() if found.fields is not None]
+    tags = [tag for (_, tag), found in list(TAGS.items()) if found.fields is not None]
     return list(dict.fromkeys([*_words, *TYPEDEFS, *tags]))
 
 

@@ -102,6 +102,8 @@ NAME = some(lambda model: isinstance(model, Symbol) and not is_ellipsis(model)).
 _NAMES = some(lambda model: isinstance(model, String) or is_list(model)).named("the C symbol's name (a string)")
 #: a C symbol, or several that are tried in turn
 SYMBOLS = _NAMES >> _symbols
+#: one C symbol
+SYMBOL = some(lambda model: isinstance(model, String) and bool(model)).named("the C symbol's name (a string)")
 LIBRARY = value("a library (its name, or a form that gives it)")
 
 
@@ -396,6 +398,35 @@ def keywords(**values: Any) -> list:
         if value is not None and value != {}:
             forms += [Keyword(name), hy.as_model(value)]
     return forms
+
+
+# --- blocks of C declarations ---------------------------------------------------------------------------------------
+
+
+def _c_block(model: Any) -> Any:
+    """C text; a literal is read already here, so that a mistake is found where it is written."""
+    if isinstance(model, String):
+        from epsilon.bindings import check_text
+
+        try:
+            check_text(str(model))
+        except ForeignTypeError as error:
+            raise FormError(str(error), model) from None
+    return model
+
+
+def _block_options(found: dict[str, Any]) -> dict[str, Any]:
+    for wanted in ("library", "as"):
+        if wanted not in found:
+            raise FormError(f"the option :{wanted} is missing", None)
+    if not isinstance(found["as"], Symbol):
+        raise FormError(f"a name (a symbol) is wanted after :as, not {shown(found['as'])}", found["as"])
+    return found
+
+
+C_BLOCK = value("C declarations (a string)") >> _c_block
+#: of ``declare-c``: where the declarations are bound, under which name, and what holds for all functions
+BLOCK_OPTIONS = options("library", "as", "critical", "errno", "check", "optional", "abi") >> _block_options
 
 
 # --- bindings of the with- forms ------------------------------------------------------------------------------------

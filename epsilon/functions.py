@@ -225,7 +225,8 @@ def _registered(symbols: tuple[str, ...]) -> Signature:
         if symbol in registry:
             return registry[symbol]
     raise ForeignTypeError(
-        f"{symbols[0]!r} is no prototype, and no signature has that name{nearest(symbols[0], registry)}; "
+        f"{symbols[0]!r} is no prototype, and "
+        f"no signature is registered under that name{nearest(symbols[0], registry)}; "
         f"declare it: bind('int {symbols[0]}(…)') or bind({symbols[0]!r}, 'int', […])"
     )
 
@@ -396,8 +397,8 @@ def arrange(who: Any, arguments: tuple, keywords: dict[str, Any] | None) -> Any:
         for name, value in keywords.items():
             if name not in names:
                 if name.replace("_", "-") in WORDS:
-                    raise ForeignTypeError(f"{who}: {name!r} is a type, not a parameter; in Hy a keyword in a call "
-                                           f"is a keyword argument", function=who.symbol)  # fmt: skip
+                    raise ForeignTypeError(f"{who}: {name!r} is a type, not a parameter; "
+                                           f"in Hy a bare keyword in a call is a keyword argument", function=who.symbol)  # fmt: skip
                 raise ForeignTypeError(
                     f"{who}: no parameter is called {name!r}{nearest(name, names)}", function=who.symbol
                 )

@@ -90,6 +90,32 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
   `(~(runtime _hy_compiler 'define-library) ~name ~@(forms.keywords #** platforms)))
 
 
+(defmacro declare-c [_hy_compiler #* fields]
+  "(declare-c \"C DECLARATIONS\" :library LIBRARY :as NAME :OPTION VALUE …)
+
+  Bind a block of C declarations: functions, structs, unions, enums, typedefs and variables, as attributes of ``NAME``.
+  The options ``:critical``, ``:errno``, ``:check``, ``:optional`` and ``:abi`` hold for every function. ::
+
+      (declare-c \"typedef struct { int quot, rem; } div_t;  div_t div(int numerator, int denominator);\"
+        :library \"libc\" :as c)
+      (c.div 17 5)    ; => div_t(quot=3, rem=2)"
+  (setv [text options] (forms.read _hy_compiler "declare-c" fields [forms.C-BLOCK forms.BLOCK-OPTIONS])
+        name (.pop options "as")
+        library (.pop options "library"))
+  `(setv ~name (~(runtime _hy_compiler 'declare) ~library ~text ~@(forms.keywords #** options))))
+
+(defmacro defcvar [_hy_compiler #* fields]
+  "(defcvar NAME \"symbol\" LIBRARY TYPE)
+
+  Define ``NAME`` as a variable of a C library: its ``.value`` is read and assigned, its ``.pointer`` points to it. ::
+
+      (defcvar environ \"environ\" \"libc\" (:pointer :string))
+      (deref environ.value)    ; => \"SHELL=/bin/sh\""
+  (setv [name symbol library type]
+        (forms.read _hy_compiler "defcvar" fields [forms.NAME forms.SYMBOL forms.LIBRARY forms.TYPE]))
+  `(setv ~name (~(runtime _hy_compiler 'foreign-variable) ~symbol ~library ~type.form)))
+
+
 ;;; Signatures
 
 (defmacro register-signature [_hy_compiler #* fields]

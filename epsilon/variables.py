@@ -82,7 +82,7 @@ class ForeignVariable:
         return (ForeignVariable, (self.name, self.library, self.ctype, self.readonly))
 
     def __repr__(self) -> str:
-        declared = ("const " if self.readonly else "") + self.ctype.declare(self.name)
+        declared = self.ctype.declare(f"const {self.name}" if self.readonly else self.name)
         return f"<foreign variable {declared} of {self.library!r}>"
 
 

@@ -82,6 +82,10 @@ EXPANSIONS = {
     "(foreign-alloc :int :count 3)": f"{RUNTIME}.foreign_alloc('int', count=3)",
     "(deref p 3 :int)": f"{RUNTIME}.deref(p, 3, type='int')",
     "(sizeof point)": f"{RUNTIME}.sizeof(point)",
+    '(declare-c "int abs(int);" :library "libc" :as c :critical True)':
+        f"c = {RUNTIME}.declare('libc', 'int abs(int);', critical=True)",
+    '(defcvar environ "environ" libc (:pointer :string))':
+        f"environ = {RUNTIME}.foreign_variable('environ', libc, ('pointer', 'string'))",
     '(define-library tls (:linux "a" "b"))': f"{RUNTIME}.define_library('tls', linux=['a', 'b'])",
 }  # fmt: skip
 
@@ -152,10 +156,12 @@ def test_the_run_time_is_frozen():
         "bind": ["library", "declaration", "special", "symbols", "options"],
         "callback": ["declaration", "special", "on_error", "abi"],
         "converter": ["direction", "python_type", "type"],
+        "declare": ["library", "text", "options"],
         "define_library": ["name", "linux", "darwin", "windows"],
         "deref": ["pointer", "index", "type"],
         "foreign_alloc": ["type", "count", "initial"],
         "foreign_memory": ["type", "count", "initial"],
+        "foreign_variable": ["name", "library", "type"],
         "function": ["library", "declaration", "special"],
         "get_or_create_trampoline": ["result", "parameters"],
         "make_callback": ["function", "result", "parameters", "on_error"],
@@ -173,6 +179,14 @@ def test_the_run_time_is_frozen():
 #: a form with the field that is wrong between ‹ and ›, and what the message must say
 MISTAKES = {
     '‹(defshared)›': "ends where a name",
+    '(declare-c ‹"int f(foo);"› :library "libc" :as c)': "unknown type 'foo' in the C declaration 'int f(foo)'",
+    '(declare-c ‹"#define N 5"› :library "libc" :as c)': "'#define N 5' is a header's",
+    '‹(declare-c "int f(void);" :library "libc")›': "the option :as is missing",
+    '‹(declare-c "int f(void);" :as c)›': "the option :library is missing",
+    '(declare-c "int f(void);" :library "libc" :as ‹"c"›)': 'a name (a symbol) is wanted after :as, not "c"',
+    '(declare-c "int f(void);" :library "libc" :as c ‹:name› "f")': "unknown option :name",
+    '(defcvar x ‹y› "libc" :int)': "the C symbol's name (a string) is wanted here, not y",
+    '(defcvar x "y" "libc" ‹:itn›)': "unknown type :itn; did you mean ':int'",
     '‹(defshared f)›': "ends where the C symbol's name",
     '(defshared ‹5› "f" "libc" :int)': "a name (a symbol) is wanted here, not 5",
     '(defshared f ‹g› "libc" :int)': "the C symbol's name (a string) is wanted here, not g",

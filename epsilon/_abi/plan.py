@@ -36,20 +36,20 @@ class Registers:
 
     def __init__(self, result: Converter):
         # §3.2.3: a result in memory, and only that, has its address passed as a first argument
-        self.integers = int(classes_of(result) == "M" and not is_x87(result))
+        self.integers = int(classes_of(result) == "M")
         self.floats = 0
 
     def take(self, classes: str) -> bool:
         """Take registers for all the classes, or none."""
         integers, floats = self.integers + classes.count("I"), self.floats + classes.count("S")
-        if classes in ("", "M") or integers > _INTEGER_REGISTERS or floats > _FLOAT_REGISTERS:
+        if classes in ("", "M", "X") or integers > _INTEGER_REGISTERS or floats > _FLOAT_REGISTERS:
             return False
         self.integers, self.floats = integers, floats
         return True
 
 
 def classes_of(converter: Converter) -> str:
-    """The eightbyte classes of a value; empty where libffi is to decide."""
+    """The eightbyte classes of a value, as structs.py works them out; empty where libffi is to decide."""
     base = converter.base
     if base.code == "s":
         return base.classes if HAVE_EIGHTBYTES else ""
@@ -72,8 +72,7 @@ def passed_type(converter: Converter, incoming: bool) -> Any:
 def is_x87(converter: Converter) -> bool:
     """Whether it is a struct of one long double, which returns on the x87 stack like the number alone (§3.2.3), though
     libffi looks for it in the integer registers."""
-    base = converter.base
-    return base.code == "s" and classes_of(base) == "M" and base.size == base.alignment == 16
+    return classes_of(converter) == "X"
 
 
 def by_reference(converter: Converter) -> bool:
