@@ -60,16 +60,18 @@ def callbacks(who):
 
 
 def binder(who, library):
-    """Return a function that binds `int NAME(int, int)`; the signature has been used once."""
+    """Return a function that binds `int NAME(int, int)`; the signature has been used once, declared in the same way."""
     if who.startswith("epsilon"):
         from epsilon import lib_open
 
         bind = lib_open(library).bind
-        bind("b_0", "int", ["int", "int"])(1, 2)
         bind("no_such_symbol", "int", ["int", "int"])  # symbols are resolved at the first call, so this is no error
-        if who == "epsilon":
-            return lambda name: bind(name, "int", ["int", "int"])
-        return lambda name: bind(f"int {name}(int a, int b)")
+
+        def declare(name):
+            return bind(name, "int", ["int", "int"]) if who == "epsilon" else bind(f"int {name}(int a, int b)")
+
+        declare("b_0")(1, 2)
+        return declare
     if who == "cffi":
         from cffi import FFI
 

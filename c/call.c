@@ -240,6 +240,10 @@ put_wide(Parameter *p, PyObject *value, uint64_t *words, Frame *frame)
 {
     if (p->mode == WIDE)
         return to_memory(p->converter, value, words + p->word, frame);
+    if (p->mode == REFERENCE) {
+        words[p->word] = (uintptr_t)frame->temporaries;
+        return to_memory(p->converter, value, frame->temporaries, frame);
+    }
     uint64_t pieces[4] = {0};
     if (to_memory(p->converter, value, pieces, frame) < 0)
         return -1;

@@ -267,9 +267,6 @@ plain_word(Converter *c, PyObject *value, uint64_t *word, Frame *frame)
         return 0;
     }
     case 'p':
-        if (PyMemoryView_Check(value)) /* adapt() gave it: a buffer for a char pointer */
-            return plain_buffer(c, value, word, frame);
-        return plain_pointer(c, value, word);
     case 'P': return plain_pointer(c, value, word);
     case 'y':
     case 'Y': return plain_buffer(c, value, word, frame);
@@ -311,7 +308,8 @@ to_word(Converter *c, PyObject *value, uint64_t *word, Frame *frame)
     PyObject *plain = adapt(c, value, frame);
     if (!plain)
         return -1;
-    done = plain_word(c, plain, word, frame);
+    done = c->code == 'p' && PyMemoryView_Check(plain) ? plain_buffer(c, plain, word, frame) /* for a char pointer */
+                                                       : plain_word(c, plain, word, frame);
     if (done == 0)
         PyErr_Format(PyExc_SystemError, "adapt() gave a %s for conversion '%c'", Py_TYPE(plain)->tp_name, c->code);
     return done > 0 ? 0 : -1;

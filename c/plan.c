@@ -8,7 +8,8 @@
  * it, under both strategies: libffi before its fix #848 overwrites the first float register when such a struct takes the
  * sixth integer register (issue #574), and passing the eightbytes as scalars is the same call without the bug.
  * Classes are the letters that structs.py works out: I and S; M for memory; X for a long double in a struct, which is an
- * argument in memory and a result on the x87 stack; none where libffi is to decide.
+ * argument in memory and a result on the x87 stack; none where libffi is to decide.  On AArch64 R is a struct that travels as
+ * the address of a copy (AAPCS64 §6.8.2, B.4) and whose address libffi would align on the stack as if it were the struct.
  */
 #include "shim.h"
 
@@ -29,7 +30,7 @@ classes_of(const Converter *c)
     while (c->code == 'x')
         c = c->inner;
     if (is_wide(c))
-        return HAVE_EIGHTBYTES ? c->classes : "";
+        return HAVE_EIGHTBYTES || (HAVE_REFERENCES && *c->classes == 'R') ? c->classes : "";
     return c->code == 'f' || c->code == 'd' ? "S" : "I";
 }
 
@@ -74,6 +75,12 @@ base_size(const Converter *c)
     return c->size;
 }
 
+static int
+passed_by_reference(const Parameter *p)
+{
+    return *classes_of(p->converter) == 'R';
+}
+
 /* Try to place everything in registers; 0: it does not fit. */
 static int
 plan_registers(Trampoline *t)
@@ -91,7 +98,7 @@ plan_registers(Trampoline *t)
             return 0;
         p->word = places[0];
         p->word2 = places[1];
-        p->mode = is_wide(p->converter) ? PIECES : WORD;
+        p->mode = passed_by_reference(p) ? REFERENCE : is_wide(p->converter) ? PIECES : WORD;
     }
     t->floats = (char)a.floats;
     t->words_only = 1;
@@ -127,6 +134,12 @@ plan_libffi(Trampoline *t, ffi_abi abi)
         if (i == t->fixed)
             fixed = t->nffi;
         p->word2 = -1;
+        if (passed_by_reference(p)) {
+            p->mode = REFERENCE;
+            t->positions[t->nffi] = p->word = word++;
+            t->types[t->nffi++] = &ffi_type_pointer;
+            continue;
+        }
         if (!is_wide(p->converter) || (fits && HAVE_EIGHTBYTES)) {
             p->mode = is_wide(p->converter) ? PIECES : WORD;
             for (int piece = 0; classes[piece] && (piece == 0 || p->mode == PIECES); piece++) {
@@ -176,7 +189,8 @@ plan_callback(Trampoline *t)
     if (t->hidden)
         t->callback_types[count++] = &ffi_type_pointer;
     for (int i = 0; i < t->count; i++)
-        t->callback_types[count++] = t->parameters[i].converter->ffi;
+        t->callback_types[count++] =
+            passed_by_reference(&t->parameters[i]) ? &ffi_type_pointer : t->parameters[i].converter->ffi;
     ffi_type *result = t->hidden ? &ffi_type_pointer : t->result->ffi;
     if (ffi_prep_cif(&t->callback_cif, FFI_DEFAULT_ABI, count, result, t->callback_types) != FFI_OK) {
         PyErr_SetString(PyExc_SystemError, "libffi refused the signature of a callback");
@@ -201,6 +215,10 @@ plan_temporaries(Trampoline *t)
         if (code == '<' || code == '>' || code == '=') {
             p->temporary = offset;
             offset += (int)((p->converter->inner->size + 15) / 16 * 16);
+        }
+        else if (passed_by_reference(p)) {
+            p->temporary = offset;
+            offset += (int)((base_size(p->converter) + 15) / 16 * 16);
         }
     }
     t->temporaries = offset;

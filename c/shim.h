@@ -34,6 +34,7 @@
 #define FLOAT_REGISTERS 0
 #endif
 #define REGISTERS (INTEGER_REGISTERS + FLOAT_REGISTERS)
+#define HAVE_REFERENCES (HAVE_REGISTERS && !HAVE_EIGHTBYTES) /* AAPCS64: large structs travel as the address of a copy */
 
 /* --- objects ----------------------------------------------------------------------------------------------------- */
 
@@ -80,11 +81,11 @@ typedef struct {
     Converter *converter;
     int word, word2; /* indices into the words of the call; word2 < 0: none */
     int temporary;   /* offset into the temporaries of the call, < 0: none */
-    char mode;       /* WORD, PIECES, WIDE */
+    char mode;       /* WORD, PIECES, WIDE, REFERENCE */
     char optional;   /* '>' takes no argument */
 } Parameter;
 
-enum { WORD, PIECES, WIDE };
+enum { WORD, PIECES, WIDE, REFERENCE };
 enum { NO_STRATEGY, BY_REGISTERS, BY_LIBFFI };
 
 /* The one compiled trampoline of a signature. */

@@ -149,6 +149,8 @@ static PyObject *
 read_wide(Trampoline *t, int i, Arguments from)
 {
     Parameter *p = &t->parameters[i];
+    if (p->mode == REFERENCE)
+        return from_memory(p->converter, pointer_argument(t, i, from));
     if (!from.words)
         return from_memory(p->converter, from.pointers[i]);
     uint64_t pieces[2] = {from.words[p->word], p->word2 < 0 ? 0 : from.words[p->word2]};
@@ -293,19 +295,8 @@ out:
     Py_DECREF(callable);
 }
 
-static void enter_as_needed(Slot *slot, void *where, Arguments from);
-
-/* C is here.  What Python does to errno is none of C's business. */
-ALWAYS_INLINE void
-enter(Slot *slot, void *where, Arguments from)
-{
-    int before = errno;
-    enter_as_needed(slot, where, from);
-    errno = before;
-}
-
 /* Get the GIL as this thread needs it, run, and leave the thread as it was. */
-static void
+ALWAYS_INLINE void
 enter_as_needed(Slot *slot, void *where, Arguments from)
 {
     Record *record = current_record;
@@ -327,6 +318,15 @@ enter_as_needed(Slot *slot, void *where, Arguments from)
         run(slot, NULL, where, from);
         PyGILState_Release(state);
     }
+}
+
+/* C is here.  What Python does to errno is none of C's business. */
+ALWAYS_INLINE void
+enter(Slot *slot, void *where, Arguments from)
+{
+    int before = errno;
+    enter_as_needed(slot, where, from);
+    errno = before;
 }
 
 /* Through a closure of libffi's. */

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Final, Literal, TypeAlias, TypeVar, final, ove
 
 from typing_extensions import Self
 
+from epsilon.bindings import Bindings
 from epsilon.errors import CallbackClosedError as CallbackClosedError
 from epsilon.errors import CompilerError as CompilerError
 from epsilon.errors import ForeignError as ForeignError
@@ -20,6 +21,7 @@ from epsilon.errors import LibraryLoadError as LibraryLoadError
 from epsilon.errors import SymbolNotFoundError as SymbolNotFoundError
 from epsilon.errors import foreign_error_code as foreign_error_code
 from epsilon.errors import foreign_error_function as foreign_error_function
+from epsilon.variables import ForeignVariable
 
 __version__: Final[str]
 
@@ -113,16 +115,7 @@ class Library:
         optional: bool,
         abi: _Abi = "default",
     ) -> Function | None: ...
-    def declare(
-        self,
-        text: str,
-        *,
-        critical: bool = False,
-        errno: bool = False,
-        check: _Check = None,
-        optional: bool = False,
-        abi: _Abi = "default",
-    ) -> Bindings: ...
+    def declare(self, text: str, **options: Any) -> Bindings: ...
     def __getitem__(self, name: str) -> Function: ...
 
 library_search_paths: list[str]
@@ -291,5 +284,6 @@ def deref(pointer: Any, index: int = 0, type: _Type | None = None) -> Any: ...
 def deref_int(pointer: Any, index: int = 0) -> int: ...
 def sizeof(type: Any) -> int: ...
 def alignof(type: Any) -> int: ...
+def foreign_variable(name: str, library: Library | _LibraryName, type: _Type) -> ForeignVariable: ...
 def foreign_string(pointer: Any, encoding: str | None = "utf-8", errors: str = "strict") -> Any: ...
 def is_null_pointer(pointer: Any) -> bool: ...

@@ -1,13 +1,14 @@
 """Bindings: a block of C declarations, read without a compiler or a header.
 
-``Library.declare`` reads the block with the declarator, one declaration after the other.  A :class:`Block` is what the
-names in it mean meanwhile: its typedefs and enum constants are its own, while a struct's tag is known everywhere, as the
-tags that ``define_c_struct`` makes are.  :class:`Bindings` is what the user gets.
+``Library.declare`` reads the block with the declarator, one declaration after the other.  A :class:`Block` is what
+the names in it mean meanwhile: its typedefs and enum constants are its own, while a struct's tag is known everywhere,
+as those that ``define_c_struct`` makes are.  :class:`Bindings` is what the user gets.
 """
 
 from __future__ import annotations
 
 import re
+from _thread import RLock
 from collections import ChainMap
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -32,6 +33,10 @@ _BREAK = re.compile(r"[{};]")
 _DEFINED = re.compile(r"\b(struct|union) ([^\W\d]\w*) ?\{")
 #: a struct without a tag, which gets the typedef's name
 _ANONYMOUS = re.compile(r"typedef (struct|union) ?\{.*\} ?([^\W\d]\w*)")
+
+
+#: the tags mean one block's structs while it is read
+_lock = RLock()
 
 
 def split(text: str) -> list[str]:
@@ -174,7 +179,7 @@ def _essence(meaning: Any) -> Any:
 
 
 class Sketch(Block):
-    """A block that is only looked at, for mistakes: it defines no struct, and takes those it does not know for known."""
+    """A block that is only looked at, for mistakes: it defines no struct, and takes unknown ones for known."""
 
     def struct(self, kind: str, tag: str) -> StructCType:
         return self.structures(kind).get(tag) or self.build(Body(kind, tag, []))
@@ -208,10 +213,9 @@ class Table(Mapping):
         self._made: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:
-        try:
+        if name in self._made:
             return self._made[name]
-        except KeyError:
-            return self._made.setdefault(name, self._make(name, self._source[name]))
+        return self._made.setdefault(name, self._make(name, self._source[name]))
 
     def __contains__(self, name: object) -> bool:
         return name in self._source
@@ -223,7 +227,7 @@ class Table(Mapping):
         return len(self._source)
 
     def __repr__(self) -> str:
-        return repr(dict(self))
+        return f"<{', '.join(self._source) or 'nothing'}>"
 
 
 _TABLES = ("functions", "variables", "constants", "typedefs", "structs", "unions", "enums")
@@ -232,9 +236,9 @@ _TABLES = ("functions", "variables", "constants", "typedefs", "structs", "unions
 class Bindings:
     """What a block of declarations declares: ``Library.declare`` gives it.
 
-    ``functions``, ``structs``, ``unions``, ``enums``, ``typedefs``, ``constants`` and ``variables`` are mappings by C name,
-    tags without ``struct``; all that is in them is an attribute, too.  A typedef is the type itself, an enum a mapping of
-    its constants, a variable has ``.value`` and ``.pointer``.
+    ``functions``, ``structs``, ``unions``, ``enums``, ``typedefs``, ``constants`` and ``variables`` are mappings by C
+    name, tags without ``struct``; all that is in them is an attribute, too.  A typedef is the type itself, an enum a
+    mapping of its constants, a variable has ``.value`` and ``.pointer``.
 
     >>> c = lib_open("libc").declare("enum { EOF = -1 }; int isdigit(int c), isalpha(int c);")
     >>> c.isdigit(ord("7")) != 0, c.EOF, list(c.functions)
@@ -294,7 +298,8 @@ def declare(library: Any, text: str, options: dict[str, Any]) -> Bindings:
             raise ForeignTypeError(f"declare: the option {name!r} is for one function, not for a block of them")
     declarations = split(text)
     tags = {tag for text in declarations for tag in (*_DEFINED.findall(text), *_ANONYMOUS.findall(text))}
-    block = _with_tags(tags, lambda: _read(declarations, options))
+    with _lock:
+        block = _with_tags(tags, lambda: _read(declarations, options))
     return Bindings(library, block, options)
 
 
@@ -309,8 +314,8 @@ def _read(declarations: list[str], options: Mapping[str, Any]) -> Block:
 def _with_tags(keys: set[tuple[str, str]], read: Callable[[], Block]) -> Block:
     """``read()``, which defines the structs and unions of these tags, and in which they mean no earlier ones.
 
-    If it fails, the earlier ones stay as they are.  One that was opaque so far is filled by its definition, for good; so
-    the block is read with others in its place first.
+    If it fails, the earlier ones stay as they are.  One that was opaque so far is filled by its definition, for good;
+    so the block is read with others in its place first.
     """
     earlier = {key: TAGS.get(key) for key in keys}
     try:

@@ -27,6 +27,7 @@ from epsilon.errors import (
 )
 from epsilon.expressions import ctype, plain_word, word_of
 from epsilon.signatures import Signature, registry, signature_of
+from epsilon.structs import Struct
 from epsilon.typesystem import VOID_POINTER_TYPE, WORDS, CType, Direction, FunctionType
 from epsilon.typesystem import hooks as type_hooks
 
@@ -317,7 +318,8 @@ def call_variadic(declaration: Declaration, arguments: tuple) -> Any:
 
 
 def _tail_argument(argument: Any) -> tuple[CType, Any]:
-    """The type and the value of one extra argument: a pair says both; else C's default promotions (C11 §6.5.2.2)."""
+    """The type and the value of one extra argument: a pair says both; else C's default promotions (C11 §6.5.2.2), by
+    which a struct stays itself and goes by value."""
     if isinstance(argument, (tuple, list)) and len(argument) == 2:
         found = ctype(argument[0])
         if found.code == "v" or (found.code == "s" and found.size is None) or is_output_only(found):
@@ -331,6 +333,8 @@ def _tail_argument(argument: Any) -> tuple[CType, Any]:
         return WORDS["double"], argument
     if isinstance(argument, (str, bytes)):
         return WORDS["string"], argument
+    if isinstance(argument, Struct):
+        return type(argument).ctype, argument
     if hasattr(type(argument), "__index__"):
         number = WORDS["long-long"].taken(index, argument)
         return (WORDS["int"] if -(2**31) <= number < 2**31 else WORDS["long-long"]), number
@@ -397,8 +401,8 @@ def arrange(who: Any, arguments: tuple, keywords: dict[str, Any] | None) -> Any:
         for name, value in keywords.items():
             if name not in names:
                 if name.replace("_", "-") in WORDS:
-                    raise ForeignTypeError(f"{who}: {name!r} is a type, not a parameter; "
-                                           f"in Hy a bare keyword in a call is a keyword argument", function=who.symbol)  # fmt: skip
+                    text = f"{name!r} is a type, not a parameter; in Hy a bare keyword in a call is a keyword argument"
+                    raise ForeignTypeError(f"{who}: {text}", function=who.symbol)
                 raise ForeignTypeError(
                     f"{who}: no parameter is called {name!r}{nearest(name, names)}", function=who.symbol
                 )

@@ -11,6 +11,8 @@ system it runs on.  What sets ``errno`` is bound with ``errno=True``: ``epsilon.
 
 from __future__ import annotations
 
+from _thread import RLock
+
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
 if TYPE_CHECKING:
     from typing import Any
@@ -81,8 +83,8 @@ int isupper(int c);
 int isxdigit(int c);
 int tolower(int c);
 int toupper(int c);
-int towlower(wint_t c);
-int towupper(wint_t c);
+wint_t towlower(wint_t c);
+wint_t towupper(wint_t c);
 
 void free(void *memory);
 int abs(int n);
@@ -104,7 +106,6 @@ void srand48(long seed);
 void qsort(void *base, size_t count, size_t size, int (*compar)(const void *, const void *));
 void *bsearch(const void *key, const void *base, size_t count, size_t size, int (*compar)(const void *, const void *));
 char *getenv(const char *name);
-int atexit(void (*function)(void));
 void abort(void);
 void exit(int status);
 void _exit(int status);
@@ -304,6 +305,8 @@ _NAME = r"(?m)^[^(\n]*?(\w+)\(.*\);$"
 
 _index: dict[str, tuple[str, dict[str, Any], str]] = {}
 _declared: list[Bindings] = []
+#: so that two threads do not define the types twice
+_lock = RLock()
 
 
 def _functions() -> dict[str, tuple[str, dict[str, Any], str]]:
@@ -349,7 +352,8 @@ def _bind(name: str) -> Any:
 def __getattr__(name: str) -> Any:
     if name.startswith("__"):
         raise AttributeError(name)
-    found = _bind(name) if name in _functions() else getattr(_types(), name, None)
+    with _lock:
+        found = _bind(name) if name in _functions() else getattr(_types(), name, None)
     if found is None:
         from epsilon.errors import nearest
 
@@ -359,5 +363,6 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    types = _types()
+    with _lock:
+        types = _types()
     return sorted({*_functions(), *types.variables, *types.typedefs, *types.structs})

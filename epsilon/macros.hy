@@ -110,7 +110,7 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
   Define ``NAME`` as a variable of a C library: its ``.value`` is read and assigned, its ``.pointer`` points to it. ::
 
       (defcvar environ \"environ\" \"libc\" (:pointer :string))
-      (deref environ.value)    ; => \"SHELL=/bin/sh\""
+      (deref environ.value :string)    ; => \"SHELL=/bin/sh\""
   (setv [name symbol library type]
         (forms.read _hy_compiler "defcvar" fields [forms.NAME forms.SYMBOL forms.LIBRARY forms.TYPE]))
   `(setv ~name (~(runtime _hy_compiler 'foreign-variable) ~symbol ~library ~type.form)))

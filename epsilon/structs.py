@@ -14,7 +14,17 @@ import _cffi_backend as cffi
 from epsilon import _backend
 from epsilon.errors import ForeignIndexError, ForeignTypeError, ForeignValueError, nearest, shorten
 from epsilon.expressions import ctype, word_of
-from epsilon.typesystem import HAS_EIGHTBYTES, TAGS, Array, CType, Integer, StructCType, characters, new_tagged
+from epsilon.typesystem import (
+    HAS_EIGHTBYTES,
+    HAS_REFERENCES,
+    TAGS,
+    Array,
+    CType,
+    Integer,
+    StructCType,
+    characters,
+    new_tagged,
+)
 from epsilon.typesystem import hooks as type_hooks
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
@@ -495,12 +505,16 @@ def passing(own: StructCType, has_bits: bool) -> tuple[str, str]:
     """The eightbyte classes of a struct (System V x86-64 ABI §3.2.3) and libffi's elements for it.
 
     The classes are ``I`` and ``S``, one letter for each eightbyte; ``M``: memory; ``X``: memory as an argument, the x87
-    stack as a result.  The elements are the codes of the scalars in it.  Where those would not lay out to the same
-    size (a union, bit-fields), others stand for them that libffi classifies as the ABI classifies the struct.
+    stack as a result.  On AArch64 ``R`` is a struct that travels as the address of a copy, and which libffi would align
+    wrongly.  The elements are the codes of the scalars in it.  Where those would not lay out to the same size (a union,
+    bit-fields), others stand for them that libffi classifies as the ABI classifies the struct.
     """
+    reference = HAS_REFERENCES and own.size > 16 and own.alignment > 8
     if own.size > 64:  # no ABI looks into so large a struct, and an array in it may have millions of elements
-        return "M", _unit(own)
+        return "R" if reference else "M", _unit(own)
     scalars = list(leaves(own))
+    if reference and {scalar.code for _, scalar in scalars} != {"g"}:
+        return "R", _unit(own) * (own.size // _WIDTHS[_unit(own)])
     classes = _classes(own.size, scalars)
     elements = "".join(_element(scalar) for _, scalar in scalars)
     if own.kind == "union" or has_bits or _size_of(elements) != own.size:

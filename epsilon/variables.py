@@ -48,8 +48,8 @@ class ForeignVariable:
     def value(self) -> Any:
         """The value; a struct or an array is a view in place.  An assignment writes it.
 
-        Raises ``SymbolNotFoundError`` where the library has no such variable, and ``ForeignError`` once it is closed; an
-        assignment the conversion's error, or ``ForeignMemoryError`` for a variable that is ``const``.
+        Raises ``SymbolNotFoundError`` where the library has no such variable, and ``ForeignError`` once it is closed;
+        an assignment the conversion's error, or ``ForeignMemoryError`` for a variable that is ``const``.
         """
         return read(self.ctype, self._memory(), 0)
 
@@ -93,7 +93,7 @@ def foreign_variable(name: str, library: Any, type: Any) -> ForeignVariable:
     ``ForeignTypeError`` for a type that no variable has: ``void``, a function, an array without a length.
 
     >>> environ = foreign_variable("environ", "libc", ("pointer", "string"))
-    >>> "=" in deref(environ.value)
+    >>> "=" in deref(environ.value, type="string")
     True
     """
     from epsilon.libraries import library_for

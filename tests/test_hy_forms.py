@@ -348,7 +348,8 @@ def test_a_macro_that_is_not_there():
 
 def test_every_macro_is_exported_and_explained():
     wanted = {
-        "alignof", "defcallback", "defconverter", "define-c-struct", "define-c-struct-auto", "define-library",
+        "alignof", "declare-c", "defcallback", "defconverter", "defcvar", "define-c-struct", "define-c-struct-auto",
+            "define-library",
         "defshared", "defshared-with-errno", "deref", "foreign-alloc", "get-or-create-trampoline", "make-callback",
         "register-signature", "shared-call", "sizeof", "struct-ref", "with-c-struct", "with-callback",
         "with-foreign-batch", "with-foreign-memory", "with-pinned-array", "with-pooled-memory",

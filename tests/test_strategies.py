@@ -14,6 +14,7 @@ from clib import SHIM, compile_c, load_c, run_child, shim_only
 
 import epsilon
 from epsilon import _abi, _backend
+from epsilon.typesystem import HAS_EIGHTBYTES
 
 SHIM_IS_BUILT = importlib.util.find_spec("epsilon._shim") is not None
 needs_built_shim = pytest.mark.skipif(not SHIM_IS_BUILT, reason="the C shim is not built here")
@@ -67,7 +68,7 @@ assert function(-5) == 5
 print(function.strategy)
 """
     used = run_child(code, strategy, EPSILON_STRATEGY=strategy).strip()
-    assert used == strategy or (strategy == "registers" and used == "libffi" and not has_registers())
+    assert used == strategy or (strategy == "registers" and used == "libffi" and not HAS_EIGHTBYTES)
 
 
 def has_registers() -> bool:
@@ -177,7 +178,7 @@ assert arrived == [given, given], arrived
 print(receive.strategy)
 """
     used = run_child(code, compile_c(ISSUE_574), EPSILON_STRATEGY=strategy).strip()
-    assert used == strategy or (strategy == "registers" and used == "libffi" and not has_registers())
+    assert used == strategy or (strategy == "registers" and used == "libffi" and not HAS_EIGHTBYTES)
 
 
 LONG_DOUBLES = """

@@ -696,3 +696,12 @@ def test_cdef_of_a_module_and_of_nothing():
     assert epsilon.cdef(module) == ""
     module.strlen = epsilon.lib_open("libc").bind("size_t strlen(const char *s)")
     assert epsilon.cdef(module) == "size_t strlen(const char *s);"
+
+
+def test_a_buffer_is_no_pointer_to_what_it_does_not_hold():
+    import array
+
+    same = epsilon.lib_open("libc").bind("memchr", "pointer", [("pointer", "int"), "int", "size"])
+    for value in (array.array("d", [1.5]), memoryview(array.array("d", [1.5])), bytearray(8)):
+        with pytest.raises(epsilon.ForeignTypeError, match="parameter 1"):
+            same(value, 0, 0)

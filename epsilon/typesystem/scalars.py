@@ -25,6 +25,8 @@ CHAR_IS_SIGNED = not ((ARM or MACHINE.startswith(("ppc", "s390", "riscv"))) and 
 WCHAR_IS_SIGNED = not ((ARM and sys.platform.startswith("linux")) or sys.platform == "win32")
 #: System V's calling convention for x86-64, which classes structs by their eightbytes (as HAVE_EIGHTBYTES in c/shim.h)
 HAS_EIGHTBYTES = MACHINE in ("x86_64", "amd64") and sys.platform != "win32" and sys.maxsize > 2**32
+#: AAPCS64, which passes a struct of more than 16 bytes as the address of a copy (as HAVE_REFERENCES in c/shim.h)
+HAS_REFERENCES = MACHINE in ("aarch64", "arm64") and sys.platform != "win32" and sys.maxsize > 2**32
 
 
 class Void(CType):
