@@ -1,130 +1,12 @@
 /* The call: from a vectorcall entry, through the converters, into C and back.
  *
- * `invoke` is the whole of it, for every signature and option.  Most calls are simpler than that: `quick` serves those whose
- * parameters and result are one word each in registers, compiled once for each way of holding the GIL and each kind of
- * jump, so that nothing is decided at run time that the signature decides.  Around them stand the typed jumps and the
- * Function type.
+ * `invoke` is the whole of it, for every signature and option.  Most calls are simpler than that, and have entries of their
+ * own (quick.c), which send here whatever is not plain.
  */
-#include "shim.h"
+#include "jump.h"
 
-_Thread_local Record *current_record TLS_FAST = NULL;
-static _Thread_local int saved_errno TLS_FAST = 0;
-
-/* --- exceptions that travel beside C ------------------------------------------------------------------------------ */
-
-PyObject *
-take_exception(void)
-{
-#if PY_VERSION_HEX >= 0x030C0000
-    return PyErr_GetRaisedException();
-#else
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
-    if (!type)
-        return NULL;
-    PyErr_NormalizeException(&type, &value, &traceback);
-    if (traceback)
-        PyException_SetTraceback(value, traceback);
-    Py_XDECREF(traceback);
-    Py_DECREF(type);
-    return value;
-#endif
-}
-
-void
-give_exception(PyObject *exception)
-{
-#if PY_VERSION_HEX >= 0x030C0000
-    PyErr_SetRaisedException(exception);
-#else
-    PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(exception)), exception, PyException_GetTraceback(exception));
-#endif
-}
-
-/* Let the floors above name the function and the parameter in the error that is set. */
-void
-explain(PyObject *who, int index)
-{
-    PyObject *exception = take_exception();
-    PyObject *better = PyObject_CallFunction(hooks.explain, "OiO", who, index, exception);
-    Py_DECREF(exception);
-    if (better)
-        give_exception(better);
-}
-
-/* --- errno -------------------------------------------------------------------------------------------------------- */
-
-PyObject *
-shim_errno(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none))
-{
-    return PyLong_FromLong(saved_errno);
-}
-
-PyObject *
-shim_set_errno(PyObject *Py_UNUSED(module), PyObject *value)
-{
-    int number = (int)PyLong_AsLong(value);
-    if (number == -1 && PyErr_Occurred())
-        return NULL;
-    saved_errno = number;
-    Py_RETURN_NONE;
-}
-
-/* --- the typed jumps ---------------------------------------------------------------------------------------------- */
-
-/* A C function that is declared with more register parameters than it has ignores the rest: both ABIs assign registers
- * from the left, integers and floats apart, and no callee looks further.  So one jump serves every signature that fits. */
+/* The jump for every kind of result. */
 #if HAVE_REGISTERS
-typedef uint64_t u64;
-typedef struct { u64 a, b; } Pair1;
-typedef struct { u64 a; double b; } Pair2;
-typedef struct { double a; u64 b; } Pair3;
-typedef struct { double a, b; } Pair4;
-
-#if INTEGER_REGISTERS == 6
-#define INTEGERS u64, u64, u64, u64, u64, u64
-#define INTEGER_WORDS w[0], w[1], w[2], w[3], w[4], w[5]
-#else
-#define INTEGERS u64, u64, u64, u64, u64, u64, u64, u64
-#define INTEGER_WORDS w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7]
-#endif
-#define FLOATS double, double, double, double, double, double, double, double
-#define FLOAT_WORDS d[0], d[1], d[2], d[3], d[4], d[5], d[6], d[7]
-
-#define JUMP(R, FLOATING) ((FLOATING) ? ((R(*)(INTEGERS, FLOATS))address)(INTEGER_WORDS, FLOAT_WORDS) \
-                                      : ((R(*)(INTEGERS))address)(INTEGER_WORDS))
-
-/* The jump for a result of one word, in the integer register ('I') or the float register ('S').  With the numbers of
- * integer and float arguments known when this is compiled, it loads no more registers than it must. */
-ALWAYS_INLINE u64
-jump_word(void *address, const u64 *w, int integers, int floats, int kind)
-{
-    const double *d = (const double *)(w + INTEGER_REGISTERS);
-    u64 word;
-    if (kind == 'I') {
-        if (!floats)
-            switch (integers) {
-            case 0: return ((u64(*)(void))address)();
-            case 1: return ((u64(*)(u64))address)(w[0]);
-            case 2: return ((u64(*)(u64, u64))address)(w[0], w[1]);
-            case 3: return ((u64(*)(u64, u64, u64))address)(w[0], w[1], w[2]);
-            case 4: return ((u64(*)(u64, u64, u64, u64))address)(w[0], w[1], w[2], w[3]);
-            }
-        return JUMP(u64, floats);
-    }
-    double r;
-    if (!integers && floats == 1)
-        r = ((double (*)(double))address)(d[0]);
-    else if (!integers && floats == 2)
-        r = ((double (*)(double, double))address)(d[0], d[1]);
-    else if (!integers && floats == 3)
-        r = ((double (*)(double, double, double))address)(d[0], d[1], d[2]);
-    else
-        r = JUMP(double, floats);
-    memcpy(&word, &r, sizeof r);
-    return word;
-}
-
 static void
 jump(const Trampoline *t, void *address, const u64 *w, u64 *result)
 {
@@ -144,96 +26,6 @@ jump(const Trampoline *t, void *address, const uint64_t *w, uint64_t *result)
     (void)t, (void)address, (void)w, (void)result;
 }
 #endif
-
-/* --- fast conversions --------------------------------------------------------------------------------------------- */
-
-/* All eight bytes are written at once: the jump loads them at once, and a narrower store would stall it. */
-ALWAYS_INLINE uint64_t
-float_word(PyFloatObject *value)
-{
-    float single = (float)value->ob_fval;
-    uint32_t bits;
-    memcpy(&bits, &single, sizeof bits);
-    return bits;
-}
-
-/* Whether there is a NUL among the first `length` bytes; short texts without a call. */
-ALWAYS_INLINE int
-has_nul(const char *text, size_t length)
-{
-    if (length < 8 || length > 24)
-        return strlen(text) != length;
-    uint64_t found = 0;
-    for (size_t at = 0;; at += 8) {
-        uint64_t chunk;
-        if (at + 8 > length)
-            at = length - 8;
-        memcpy(&chunk, text + at, sizeof chunk);
-        found |= (chunk - 0x0101010101010101u) & ~chunk; /* the text is ASCII: bit 7 of a byte is set only for a NUL */
-        if (at + 8 == length)
-            return (found & 0x8080808080808080u) != 0;
-    }
-}
-
-/* The conversions that most calls need, inline, the commonest first: 1 if it is done, 0 if it is a matter for to_word. */
-ALWAYS_INLINE int
-quick_word(char code, PyObject *value, uint64_t *word)
-{
-    int64_t number;
-    if (code == 'i') {
-        if (UNLIKELY(!compact(value, &number)) || (PyLong_SHIFT > 30 && UNLIKELY(number != (int32_t)number)))
-            return 0; /* a compact int is one digit of PyLong_SHIFT bits */
-        *word = (uint64_t)number;
-        return 1;
-    }
-    if (code == 'd') {
-        if (UNLIKELY(!PyFloat_CheckExact(value)))
-            return 0;
-        memcpy(word, &((PyFloatObject *)value)->ob_fval, sizeof(double));
-        return 1;
-    }
-    if (code == 'z') {
-        if (UNLIKELY(!PyUnicode_CheckExact(value)) || UNLIKELY(!PyUnicode_IS_COMPACT_ASCII(value)))
-            return 0;
-        const char *text = (const char *)((PyASCIIObject *)value + 1);
-        *word = (uintptr_t)text;
-        return LIKELY(!has_nul(text, (size_t)PyUnicode_GET_LENGTH(value)));
-    }
-    if (code == 'P') {
-        *word = 0;
-        return LIKELY(value == Py_None);
-    }
-    if (code == 'f') {
-        if (UNLIKELY(!PyFloat_CheckExact(value)))
-            return 0;
-        *word = float_word((PyFloatObject *)value);
-        return 1;
-    }
-    if (UNLIKELY(!compact(value, &number)))
-        return 0;
-    *word = (uint64_t)number;
-    return code == 'q' || (code == 'Q' && LIKELY(number >= 0)) || (code == 'I' && LIKELY(number == (uint32_t)number));
-}
-
-ALWAYS_INLINE PyObject *
-get_word(Converter *c, uint64_t word)
-{
-    char code = c->code;
-    if (code == 'i')
-        return PyLong_FromLong((int32_t)word);
-    if (code == 'd') {
-        double number;
-        memcpy(&number, &word, sizeof number);
-        return PyFloat_FromDouble(number);
-    }
-    if (sizeof(long) == 8 && (code == 'q' || (code == 'Q' && LIKELY((int64_t)word >= 0))))
-        return PyLong_FromLong((long)word);
-    if (code == 'v')
-        Py_RETURN_NONE;
-    return from_word(c, word);
-}
-
-/* --- the body ----------------------------------------------------------------------------------------------------- */
 
 static int
 put_wide(Parameter *p, PyObject *value, uint64_t *words, Frame *frame)
@@ -539,8 +331,8 @@ function_resolve(Function *self)
 }
 
 /* The general entry: every signature, every option. */
-static PyObject *
-general(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+PyObject *
+call_general(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
     Function *f = (Function *)callable;
     Trampoline *t = f->trampoline;
@@ -550,109 +342,6 @@ general(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwna
     if (UNLIKELY(function_resolve(f) < 0))
         return NULL;
     return invoke(t, f->address, f->cell, f, f->declaration, args, !(f->flags & CRITICAL), f->flags);
-}
-
-/* The quick entry: every parameter and the result are one word each, all in registers, and no option is set.  An argument
- * that is not of the plainest kind sends the whole call to the general entry; nothing has happened by then.  `integers` and
- * `floats` are how many arguments there are where that is known (then the words never touch memory); ANY where it is not. */
-#define ANY 99
-
-ALWAYS_INLINE PyObject *
-quick(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames, int release, int integers, int floats,
-      int kind)
-{
-    Function *f = (Function *)callable;
-    Trampoline *t = f->trampoline;
-    Cell *cell = f->cell;
-    uint64_t words[REGISTERS + 1], result;
-    int count = integers == ANY ? t->count : integers + floats;
-    if (UNLIKELY(PyVectorcall_NARGS(nargsf) != count) || UNLIKELY(kwnames != NULL) || UNLIKELY(cell->closed))
-        return general(callable, args, nargsf, kwnames);
-    if (integers == ANY) {
-        for (int i = 0; i < count; i++)
-            if (UNLIKELY(!quick_word(f->codes[i], args[i], words + f->places[i])))
-                return general(callable, args, nargsf, kwnames);
-    }
-    else {
-        int first = integers ? 0 : INTEGER_REGISTERS;
-#pragma GCC unroll 4
-        for (int i = 0; i < count; i++)
-            if (UNLIKELY(!quick_word(f->codes[i], args[i], words + first + i)))
-                return general(callable, args, nargsf, kwnames);
-    }
-    cell->inflight++;
-    t->calls++;
-    Record record = {current_record, release ? PyEval_SaveThread() : PyThreadState_Get(), NULL};
-    current_record = &record;
-    result = jump_word(f->address, words, integers, floats, kind);
-    if (release)
-        PyEval_RestoreThread(record.state);
-    current_record = record.previous;
-    PyObject *value = NULL;
-    if (UNLIKELY(record.exception != NULL))
-        give_exception(record.exception);
-    else {
-        value = get_word(t->result, result);
-        if (UNLIKELY(!value))
-            explain(f->declaration, -1);
-    }
-    if (--cell->inflight == 0 && UNLIKELY(cell->closed))
-        cell_leave_slowly(cell);
-    return value;
-}
-
-#if HAVE_REGISTERS
-#define QUICK(NAME, INTEGERS_, FLOATS_, KIND)                                                                          \
-    static PyObject *NAME(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)                     \
-    {                                                                                                                  \
-        return quick(self, args, nargsf, kwnames, 0, INTEGERS_, FLOATS_, KIND);                                        \
-    }                                                                                                                  \
-    static PyObject *NAME##_release(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)           \
-    {                                                                                                                  \
-        return quick(self, args, nargsf, kwnames, 1, INTEGERS_, FLOATS_, KIND);                                        \
-    }
-QUICK(integers_0, 0, 0, 'I')
-QUICK(integers_1, 1, 0, 'I')
-QUICK(integers_2, 2, 0, 'I')
-QUICK(integers_3, 3, 0, 'I')
-QUICK(integers_4, 4, 0, 'I')
-QUICK(floats_1, 0, 1, 'S')
-QUICK(floats_2, 0, 2, 'S')
-QUICK(floats_3, 0, 3, 'S')
-QUICK(integers_to_word, ANY, 0, 'I')
-QUICK(integers_to_float, ANY, 0, 'S')
-QUICK(mixed_to_word, ANY, ANY, 'I')
-QUICK(mixed_to_float, ANY, ANY, 'S')
-#endif
-
-/* The entry that calls of this function take: the quickest that serves it, once it is resolved. */
-vectorcallfunc
-function_entry(const Function *f)
-{
-#if HAVE_REGISTERS
-    static const vectorcallfunc by_integers[][2] = {
-        {integers_0_release, integers_0}, {integers_1_release, integers_1}, {integers_2_release, integers_2},
-        {integers_3_release, integers_3}, {integers_4_release, integers_4},
-    };
-    static const vectorcallfunc by_floats[][2] = {
-        {floats_1_release, floats_1}, {floats_2_release, floats_2}, {floats_3_release, floats_3},
-    };
-    static const vectorcallfunc otherwise[2][2][2] = {
-        {{integers_to_word_release, integers_to_word}, {integers_to_float_release, integers_to_float}},
-        {{mixed_to_word_release, mixed_to_word}, {mixed_to_float_release, mixed_to_float}},
-    };
-    const Trampoline *t = f->trampoline;
-    int critical = f->flags & CRITICAL;
-    if (!f->address || !t->plain || !f->cell || f->flags & ~CRITICAL || t->count > QUICK_PARAMETERS)
-        return general;
-    int to_float = t->jump == 'S';
-    if (!t->floats && !to_float && t->count <= 4)
-        return by_integers[t->count][critical];
-    if (to_float && t->floats == t->count && t->count >= 1 && t->count <= 3)
-        return by_floats[t->count - 1][critical];
-    return otherwise[t->floats > 0][to_float][critical];
-#endif
-    return general;
 }
 
 /* trampoline(address, *arguments): the bare call, with the GIL released. */

@@ -90,7 +90,7 @@ converter_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 }
 
 /* Put a Python callable behind what this converter gives back, in place: every trampoline that uses it sees it from now on.
- * The way to C stays as it is, for functions remember it (call.c, `codes`). */
+ * The way to C stays as it is, for functions remember it (quick.c, `codes`). */
 static PyObject *
 converter_wrap(Converter *self, PyObject *back)
 {

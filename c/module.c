@@ -1,7 +1,7 @@
 /* epsilon._shim: floor 0 in C.
  *
  * Overview.  A signature is compiled once into a Trampoline (plan.c): for each parameter a Converter (converter.c) and a
- * place.  A Function (function.c) is a trampoline, an address and flags; calling it (call.c) runs the conversions
+ * place.  A Function (function.c) is a trampoline, an address and flags; calling it (call.c, quick.c) runs the conversions
  * (convert.c), which write C values straight into the words of the call, jumps, and converts the result.  A Callback
  * (callback.c) is the way back: C jumps to a thunk (thunks.c) or to a closure of libffi's, the same conversions make Python
  * values, and the result travels back (upcall.c).  A Cell and a Guarded (guarded.c) are the lives of a library and of

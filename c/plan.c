@@ -51,7 +51,7 @@ take(Allocation *a, const char *classes, int places[2])
     return 1;
 }
 
-/* How the result comes back: the letter of a typed jump; see call.c. */
+/* How the result comes back: the letter of a typed jump; see jump.h. */
 static char
 result_jump(const Converter *c)
 {

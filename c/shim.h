@@ -178,6 +178,7 @@ typedef struct Record {
 #define TLS_FAST
 #endif
 extern _Thread_local Record *current_record TLS_FAST;
+extern _Thread_local int saved_errno TLS_FAST; /* what epsilon.errno() gives */
 
 /* Objects that live until the call ends. */
 typedef struct {
@@ -222,8 +223,11 @@ int is_wide(const Converter *c);
 /* plan.c */
 int plan_callback(Trampoline *t);
 
-/* call.c */
+/* quick.c */
 vectorcallfunc function_entry(const Function *f);
+
+/* call.c */
+PyObject *call_general(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames);
 PyObject *trampoline_vectorcall(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames);
 int function_resolve(Function *self);
 PyObject *shim_errno(PyObject *, PyObject *);
@@ -241,7 +245,7 @@ void *thunk_take(void *user);
 void thunk_run(void *user, ThunkCall *call);
 void upcall_closure(ffi_cif *cif, void *where, void **pointers, void *user);
 
-/* errors that travel beside C */
+/* errors.c */
 PyObject *take_exception(void);
 void give_exception(PyObject *exception);
 void explain(PyObject *who, int index);

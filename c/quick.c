@@ -1,0 +1,186 @@
+/* Quick calls: functions whose parameters and result are one word each, all in registers, with no option set.
+ *
+ * Most calls are of this kind.  An entry is compiled once for each way of holding the GIL and each kind of jump, so that
+ * nothing is decided at run time that the signature decides; with few arguments, all integers or all floats, the words of
+ * the call never touch memory.  Everything else is call.c's.
+ */
+#include "jump.h"
+
+#if HAVE_REGISTERS
+
+/* All eight bytes are written at once: the jump loads them at once, and a narrower store would stall it. */
+ALWAYS_INLINE uint64_t
+float_word(PyFloatObject *value)
+{
+    float single = (float)value->ob_fval;
+    uint32_t bits;
+    memcpy(&bits, &single, sizeof bits);
+    return bits;
+}
+
+/* Whether there is a NUL among the first `length` bytes; short texts without a call. */
+ALWAYS_INLINE int
+has_nul(const char *text, size_t length)
+{
+    if (length < 8 || length > 24)
+        return strlen(text) != length;
+    uint64_t found = 0;
+    for (size_t at = 0;; at += 8) {
+        uint64_t chunk;
+        if (at + 8 > length)
+            at = length - 8;
+        memcpy(&chunk, text + at, sizeof chunk);
+        found |= (chunk - 0x0101010101010101u) & ~chunk; /* the text is ASCII: bit 7 of a byte is set only for a NUL */
+        if (at + 8 == length)
+            return (found & 0x8080808080808080u) != 0;
+    }
+}
+
+/* The conversions that most calls need, inline, the commonest first: 1 if it is done, 0 if it is a matter for to_word. */
+ALWAYS_INLINE int
+quick_word(char code, PyObject *value, uint64_t *word)
+{
+    int64_t number;
+    if (code == 'i') {
+        if (UNLIKELY(!compact(value, &number)) || (PyLong_SHIFT > 30 && UNLIKELY(number != (int32_t)number)))
+            return 0; /* a compact int is one digit of PyLong_SHIFT bits */
+        *word = (uint64_t)number;
+        return 1;
+    }
+    if (code == 'd') {
+        if (UNLIKELY(!PyFloat_CheckExact(value)))
+            return 0;
+        memcpy(word, &((PyFloatObject *)value)->ob_fval, sizeof(double));
+        return 1;
+    }
+    if (code == 'z') {
+        if (UNLIKELY(!PyUnicode_CheckExact(value)) || UNLIKELY(!PyUnicode_IS_COMPACT_ASCII(value)))
+            return 0;
+        const char *text = (const char *)((PyASCIIObject *)value + 1);
+        *word = (uintptr_t)text;
+        return LIKELY(!has_nul(text, (size_t)PyUnicode_GET_LENGTH(value)));
+    }
+    if (code == 'P') {
+        *word = 0;
+        return LIKELY(value == Py_None);
+    }
+    if (code == 'f') {
+        if (UNLIKELY(!PyFloat_CheckExact(value)))
+            return 0;
+        *word = float_word((PyFloatObject *)value);
+        return 1;
+    }
+    if (UNLIKELY(!compact(value, &number)))
+        return 0;
+    *word = (uint64_t)number;
+    return code == 'q' || (code == 'Q' && LIKELY(number >= 0)) || (code == 'I' && LIKELY(number == (uint32_t)number));
+}
+
+/* The quick entry: every parameter and the result are one word each, all in registers, and no option is set.  An argument
+ * that is not of the plainest kind sends the whole call to the general entry; nothing has happened by then.  `integers` and
+ * `floats` are how many arguments there are where that is known (then the words never touch memory); ANY where it is not. */
+#define ANY 99
+
+ALWAYS_INLINE PyObject *
+quick(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames, int release, int integers, int floats,
+      int kind)
+{
+    Function *f = (Function *)callable;
+    Trampoline *t = f->trampoline;
+    Cell *cell = f->cell;
+    uint64_t words[REGISTERS + 1], result;
+    int count = integers == ANY ? t->count : integers + floats;
+    if (UNLIKELY(PyVectorcall_NARGS(nargsf) != count) || UNLIKELY(kwnames != NULL) || UNLIKELY(cell->closed))
+        return call_general(callable, args, nargsf, kwnames);
+    if (integers == ANY) {
+        for (int i = 0; i < count; i++)
+            if (UNLIKELY(!quick_word(f->codes[i], args[i], words + f->places[i])))
+                return call_general(callable, args, nargsf, kwnames);
+    }
+    else {
+        int first = integers ? 0 : INTEGER_REGISTERS;
+#pragma GCC unroll 4
+        for (int i = 0; i < count; i++)
+            if (UNLIKELY(!quick_word(f->codes[i], args[i], words + first + i)))
+                return call_general(callable, args, nargsf, kwnames);
+    }
+    cell->inflight++;
+    t->calls++;
+    Record record = {current_record, release ? PyEval_SaveThread() : PyThreadState_Get(), NULL};
+    current_record = &record;
+    result = jump_word(f->address, words, integers, floats, kind);
+    if (release)
+        PyEval_RestoreThread(record.state);
+    current_record = record.previous;
+    PyObject *value = NULL;
+    if (UNLIKELY(record.exception != NULL))
+        give_exception(record.exception);
+    else {
+        value = get_word(t->result, result);
+        if (UNLIKELY(!value))
+            explain(f->declaration, -1);
+    }
+    if (--cell->inflight == 0 && UNLIKELY(cell->closed))
+        cell_leave_slowly(cell);
+    return value;
+}
+
+#define QUICK(NAME, INTEGERS_, FLOATS_, KIND)                                                                          \
+    static PyObject *NAME(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)                     \
+    {                                                                                                                  \
+        return quick(self, args, nargsf, kwnames, 0, INTEGERS_, FLOATS_, KIND);                                        \
+    }                                                                                                                  \
+    static PyObject *NAME##_release(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)           \
+    {                                                                                                                  \
+        return quick(self, args, nargsf, kwnames, 1, INTEGERS_, FLOATS_, KIND);                                        \
+    }
+QUICK(integers_0, 0, 0, 'I')
+QUICK(integers_1, 1, 0, 'I')
+QUICK(integers_2, 2, 0, 'I')
+QUICK(integers_3, 3, 0, 'I')
+QUICK(integers_4, 4, 0, 'I')
+QUICK(floats_1, 0, 1, 'S')
+QUICK(floats_2, 0, 2, 'S')
+QUICK(floats_3, 0, 3, 'S')
+QUICK(integers_to_word, ANY, 0, 'I')
+QUICK(integers_to_float, ANY, 0, 'S')
+QUICK(mixed_to_word, ANY, ANY, 'I')
+QUICK(mixed_to_float, ANY, ANY, 'S')
+
+/* The entry that calls of this function take: the quickest that serves it, once it is resolved. */
+vectorcallfunc
+function_entry(const Function *f)
+{
+    static const vectorcallfunc by_integers[][2] = {
+        {integers_0_release, integers_0}, {integers_1_release, integers_1}, {integers_2_release, integers_2},
+        {integers_3_release, integers_3}, {integers_4_release, integers_4},
+    };
+    static const vectorcallfunc by_floats[][2] = {
+        {floats_1_release, floats_1}, {floats_2_release, floats_2}, {floats_3_release, floats_3},
+    };
+    static const vectorcallfunc otherwise[2][2][2] = {
+        {{integers_to_word_release, integers_to_word}, {integers_to_float_release, integers_to_float}},
+        {{mixed_to_word_release, mixed_to_word}, {mixed_to_float_release, mixed_to_float}},
+    };
+    const Trampoline *t = f->trampoline;
+    int critical = f->flags & CRITICAL;
+    if (!f->address || !t->plain || !f->cell || f->flags & ~CRITICAL || t->count > QUICK_PARAMETERS)
+        return call_general;
+    int to_float = t->jump == 'S';
+    if (!t->floats && !to_float && t->count <= 4)
+        return by_integers[t->count][critical];
+    if (to_float && t->floats == t->count && t->count >= 1 && t->count <= 3)
+        return by_floats[t->count - 1][critical];
+    return otherwise[t->floats > 0][to_float][critical];
+}
+
+#else
+
+vectorcallfunc
+function_entry(const Function *f)
+{
+    (void)f;
+    return call_general;
+}
+
+#endif
