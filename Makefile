@@ -24,13 +24,14 @@ $(STAMP): pyproject.toml setup.py $(wildcard c/*)
 	@$(BIN)/python -m pip install --quiet --editable '.[test,lint]'
 	@touch $@
 
+# `hy -m NAME`, for `hy FILE` of Hy 1.3 fails under Python 3.12.1.
 demo: $(STAMP)
 	@printf '\n=== libc: qsort, with a comparator in Lisp ===\n'
-	@$(BIN)/hy examples/qsort.hy
+	@PYTHONPATH=examples $(BIN)/hy -m qsort
 	@printf '\n=== SQLite: a database, its rows given to a callback in Lisp ===\n'
-	@$(BIN)/hy examples/sqlite.hy
+	@PYTHONPATH=examples $(BIN)/hy -m sqlite
 	@printf '\n=== OpenSSL: a digest, and a TLS 1.3 handshake with a local server ===\n'
-	@$(BIN)/hy examples/openssl.hy
+	@PYTHONPATH=examples $(BIN)/hy -m openssl
 	@printf '\n=== The same from plain Python, through the registry ===\n'
 	@$(BIN)/python examples/plain_python.py
 
