@@ -45,7 +45,7 @@ class Signature:
     <Signature unsigned long (const char *)>
     """
 
-    __slots__ = ("__weakref__", "_callback_backend", "_trampoline", "abi", "parameters", "result", "variadic")
+    __slots__ = ("__weakref__", "_trampoline", "abi", "parameters", "result", "variadic")
     result: CType
     parameters: tuple[CType, ...]
     variadic: bool
@@ -149,7 +149,7 @@ def signature_of(
     with _lock:
         self = object.__new__(Signature)
         self.result, self.parameters, self.variadic, self.abi = result, parameters, variadic, abi
-        self._trampoline = self._callback_backend = None
+        self._trampoline = None
         canonical = _interned.setdefault((result, parameters, variadic, abi), self)
         _interned[key] = canonical
     return canonical

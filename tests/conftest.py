@@ -1,4 +1,4 @@
-"""Lets pytest collect tests written in Hy (``test_*.hy``) beside those in Python, and says what is being tested.
+"""Lets pytest collect tests written in Hy (``test_*.hy``), and has the fixtures that several files share.
 
 This is a conftest and not a plugin on purpose: pytest rewrites the assertions of every file of a distribution that
 brings a plugin, and would read our ``.hy`` files as Python.
@@ -6,6 +6,7 @@ brings a plugin, and would read our ``.hy`` files as Python.
 
 from __future__ import annotations
 
+import functools
 import sys
 import types
 from pathlib import Path
@@ -63,3 +64,32 @@ def pytest_report_header() -> str:
 
     shim = "the C shim" if _backend.shim is not None else f"no C shim ({_backend.why_no_shim})"
     return f"epsilon: {Path(epsilon.__file__).parent}, {shim}, strategy {_backend.strategy or 'by default'}"
+
+
+# --- what the tests of libraries share --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Compile a library into this test's own directory; see ``library_kit.make_library``."""
+    from library_kit import make_library  # not there where the smoke tests run alone
+
+    return functools.partial(make_library, tmp_path)
+
+
+@pytest.fixture
+def search_paths(monkeypatch):
+    """``epsilon.library_search_paths``, which is the test's own until it ends."""
+    import epsilon
+
+    paths = []
+    monkeypatch.setattr(epsilon, "library_search_paths", paths)
+    return paths
+
+
+@pytest.fixture
+def definitions(monkeypatch):
+    """What ``define_library`` was told, which is the test's own until it ends."""
+    from epsilon import libraries
+
+    monkeypatch.setattr(libraries, "_definitions", {})

@@ -1,7 +1,6 @@
 """Libraries: their names, what is in them, and closing them under a call."""
 
 import copy
-import functools
 import os
 import pathlib
 import pickle
@@ -14,7 +13,6 @@ from library_kit import (
     in_child,
     is_loaded,
     linux_only,
-    make_library,
     needs_cc,
     on_every_platform,
     value_of,
@@ -24,24 +22,6 @@ import epsilon
 from epsilon import libraries, loader
 
 pytestmark = needs_cc
-
-
-@pytest.fixture
-def make(tmp_path):
-    return functools.partial(make_library, tmp_path)
-
-
-@pytest.fixture
-def search_paths(monkeypatch):
-    """``epsilon.library_search_paths``, which is the test's own until it ends."""
-    paths = []
-    monkeypatch.setattr(epsilon, "library_search_paths", paths)
-    return paths
-
-
-@pytest.fixture
-def definitions(monkeypatch):
-    monkeypatch.setattr(libraries, "_definitions", {})
 
 
 # --- Names ---

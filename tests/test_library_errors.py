@@ -1,29 +1,15 @@
 """What is said of a library that does not load: each place with its reason, and the nearest names."""
 
-import functools
 import os
 import struct
 
 import pytest
-from library_kit import SOURCE, compile_library, failure, linux_only, make_library, needs_cc
+from library_kit import SOURCE, compile_library, failure, linux_only, needs_cc
 
 import epsilon
 from epsilon import elf, search
 
 pytestmark = needs_cc
-
-
-@pytest.fixture
-def make(tmp_path):
-    return functools.partial(make_library, tmp_path)
-
-
-@pytest.fixture
-def search_paths(monkeypatch):
-    """``epsilon.library_search_paths``, which is the test's own until it ends."""
-    paths = []
-    monkeypatch.setattr(epsilon, "library_search_paths", paths)
-    return paths
 
 
 @linux_only

@@ -1,36 +1,17 @@
 """Where a library is looked for, in which order, and under which names."""
 
-import functools
 import os
 import shutil
 import subprocess
 import sys
 
 import pytest
-from library_kit import environment, failure, linux_only, make_library, needs_cc, on_every_platform, value_of
+from library_kit import environment, failure, linux_only, needs_cc, on_every_platform, value_of
 
 import epsilon
 from epsilon import libraries, search
 
 pytestmark = needs_cc
-
-
-@pytest.fixture
-def make(tmp_path):
-    return functools.partial(make_library, tmp_path)
-
-
-@pytest.fixture
-def search_paths(monkeypatch):
-    """``epsilon.library_search_paths``, which is the test's own until it ends."""
-    paths = []
-    monkeypatch.setattr(epsilon, "library_search_paths", paths)
-    return paths
-
-
-@pytest.fixture
-def definitions(monkeypatch):
-    monkeypatch.setattr(libraries, "_definitions", {})
 
 
 # --- The order of the search ---
