@@ -5,7 +5,7 @@
  *
  * The GIL: a callback may come while this thread holds it (a critical call), while it has let go of it (a default call),
  * or on a thread that Python has never seen.  The Record says which thread state made the call; whether that state is the
- * current one says whether the GIL is held.  Without a Record, PyGILState_Ensure decides.
+ * current one says whether the GIL is held.  Without a Record, PyGILState_Ensure decides (threads.c).
  */
 #include "shim.h"
 
@@ -314,7 +314,7 @@ enter_as_needed(Slot *slot, void *where, Arguments from)
         PyEval_SaveThread();
     }
     else {
-        PyGILState_STATE state = PyGILState_Ensure();
+        PyGILState_STATE state = thread_enter();
         run(slot, NULL, where, from);
         PyGILState_Release(state);
     }
