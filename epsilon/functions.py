@@ -28,7 +28,7 @@ from epsilon.errors import (
 from epsilon.expressions import ctype, plain_word, word_of
 from epsilon.signatures import Signature, registry, signature_of
 from epsilon.structs import Struct
-from epsilon.typesystem import VOID_POINTER_TYPE, WORDS, CType, Direction, FunctionType
+from epsilon.typesystem import VOID_POINTER_TYPE, WORDS, Converted, CType, Direction, FunctionType
 from epsilon.typesystem import hooks as type_hooks
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
@@ -277,7 +277,7 @@ def read_check(symbol: str, signature: Signature, check: Any) -> Any:
         raise ForeignTypeError(
             f"{symbol}: unknown check {word!r}{nearest(word, CHECKS)}; the checks are {', '.join(CHECKS)}"
         )
-    if signature.result.code in "vsFDg":
+    if signature.result.representation.code in "vsFDg":
         raise ForeignTypeError(f"{symbol}: the check {word!r} needs a number or a pointer, and the result is "
                                f"{signature.result.spelling}")  # fmt: skip
     return word
@@ -324,6 +324,8 @@ def _tail_argument(argument: Any) -> tuple[CType, Any]:
         found = ctype(argument[0])
         if found.code == "v" or (found.code == "s" and found.size is None) or is_output_only(found):
             raise ForeignTypeError(f"got {shorten(argument)}: no argument has type {found.spelling} here")
+        if isinstance(found, Converted) and found.representation.code in "fbBhHcC?":  # which C promotes
+            return _tail_argument((found.representation, found.adapt(argument[1])))
         if found.code == "f":
             found = WORDS["double"]
         elif found.code in "bBhHcC?" and found.size < WORDS["int"].size:

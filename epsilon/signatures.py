@@ -87,7 +87,7 @@ class Signature:
 
     def check_size(self, parameters: tuple[CType, ...]) -> None:
         """Refuse what the C stack could not hold: C11 §5.2.4.1 asks of a compiler for 127 arguments."""
-        size = sum(parameter.size if isinstance(parameter, StructCType) else 8 for parameter in parameters)
+        size = sum(parameter.size if isinstance(parameter.representation, StructCType) else 8 for parameter in parameters)
         if size > _LARGEST_CALL:
             raise ForeignTypeError(
                 f"{len(parameters)} parameters of {size} bytes in all: a call passes at most {_LARGEST_CALL} bytes"
@@ -137,7 +137,7 @@ def signature_of(
     if found is not None:
         return found
     abi = _check_abi(abi)
-    if isinstance(result, (Direction, Array)) or result.code in "yY":
+    if isinstance(result, (Direction, Array)) or result.representation.code in "yY":
         raise ForeignTypeError(f"a C function cannot return {result.spelling} (declared as {spell(result)})")
     if result.size is None and not isinstance(result, Void):
         raise ForeignTypeError(f"a function cannot return {result.spelling}, whose definition is not known")
