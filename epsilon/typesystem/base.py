@@ -134,5 +134,9 @@ def find_converter(ctype: CType, python_type: type) -> Callable[[Any], Any] | No
     return None
 
 
+#: whether any converter is registered for a type
+has_converters = _registered.__contains__
+
+
 def register_converter(ctype: CType, python_type: type, function: Callable[[Any], Any]) -> None:
     _registered.setdefault(ctype, {})[python_type] = function

@@ -11,7 +11,7 @@ import itertools
 
 from epsilon import _backend
 from epsilon.errors import ForeignTypeError
-from epsilon.typesystem.base import CType, find_converter
+from epsilon.typesystem.base import CType, find_converter, has_converters
 from epsilon.typesystem.derived import Array, Direction
 from epsilon.typesystem.handles import enter, leave
 from epsilon.typesystem.pointers import PointerLike
@@ -72,6 +72,9 @@ class Object(PointerLike):
         return _backend.Converter(
             self, "x", self.size, self.alignment, self.backend, inner=number, to=self.adapt, back=leave
         )
+
+    def adapt(self, value: Any) -> Any:
+        return super().adapt(value) if has_converters(self) else enter(value)
 
     def convert(self, value: Any) -> int:
         return enter(value)

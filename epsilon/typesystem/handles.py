@@ -49,12 +49,12 @@ def enter(value: Any) -> int:
 
 def leave(number: int) -> Any:
     """The object for the number that C gave."""
+    if not number:
+        return None
     try:
         return _objects[number]
     except KeyError:
         pass
-    if not number:
-        return None
     if _FIRST <= number < next(_numbers) and number % _STEP == 0:
         raise ForeignMemoryError(
             f"got {number:#x}, the handle of an object that has ended: an object that is passed has its handle for the "
