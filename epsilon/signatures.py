@@ -87,7 +87,8 @@ class Signature:
 
     def check_size(self, parameters: tuple[CType, ...]) -> None:
         """Refuse what the C stack could not hold: C11 §5.2.4.1 asks of a compiler for 127 arguments."""
-        size = sum(parameter.size if isinstance(parameter.representation, StructCType) else 8 for parameter in parameters)
+        passed = [parameter.representation for parameter in parameters]
+        size = sum(found.size if isinstance(found, StructCType) else 8 for found in passed)
         if size > _LARGEST_CALL:
             raise ForeignTypeError(
                 f"{len(parameters)} parameters of {size} bytes in all: a call passes at most {_LARGEST_CALL} bytes"
@@ -203,7 +204,7 @@ class Registry(Mapping):
         word = (word_of(name) or "").lstrip("':")
         if not word or any(letter.isspace() or letter in "(*" for letter in word):
             raise ForeignTypeError(f"a signature's name is a word, not {shorten(name)}")
-        if not {word, plain_word(word)}.isdisjoint(known_names()):
+        if not {word, plain_word(word), word.replace("-", "_")}.isdisjoint(known_names()):
             raise ForeignTypeError(f"{word!r} is a type and cannot name a signature")
         signature = Signature(result, parameters, abi=abi)
         with _lock:

@@ -36,7 +36,12 @@ void drop_function(void) { if (destroy) destroy(kept); kept = NULL; }
 void *what_is_kept(void) { return kept; }
 
 /* user data for the length of a call */
-int each(int n, int (*f)(int, void *), void *user) { int sum = 0; for (int i = 0; i < n; i++) sum += f(i, user); return sum; }
+int each(int n, int (*f)(int, void *), void *user)
+{
+    int sum = 0;
+    for (int i = 0; i < n; i++) sum += f(i, user);
+    return sum;
+}
 int ask(void *(*f)(void), void *expected) { return f() == expected; }
 int ask_twice(void *(*f)(void), int (*same)(void *)) { return same(f()) + 2 * same(f()); }
 
@@ -254,6 +259,22 @@ def test_out_and_inout():
     assert behind(handle, handle) == 1 and behind(thing, thing) == 0  # each argument has its own handle
 
 
+def test_an_out_string_of_a_callback_lives_until_its_next_return():
+    """As a :string result does; the str itself is garbage when the callback returns."""
+    give = epsilon.make_callback(lambda: "text %d" % 5, "void", [("out", "string")])
+    call = epsilon.get_or_create_trampoline("void", [("out", "string")])
+    give_int = epsilon.make_callback(lambda: (1, b"text %d" % 5), "int", [("out", ("string", {"encoding": "latin-1"}))])
+    call_int = epsilon.get_or_create_trampoline("int", [("out", "string")])
+    for _ in range(100):
+        assert call(give.address) == "text 5" and call_int(give_int.address) == (1, "text 5")
+
+
+def test_a_struct_result_of_a_callback_keeps_what_it_points_to_until_the_next_return():
+    thing = Thing()
+    give = epsilon.make_callback(lambda: NODE(3, thing), NODE, [])
+    assert epsilon.get_or_create_trampoline(NODE, [])(give.address).data is thing
+
+
 def test_out_in_a_callback():
     give = epsilon.make_callback(lambda data: data, "void", [("out", "object"), "object"][::-1])
     call = epsilon.get_or_create_trampoline("void", ["object", ("out", "object")])
@@ -299,7 +320,8 @@ def test_memory_and_variables_hold_objects():
 
 @pytest.mark.parametrize("first", [0, 1])
 def test_in_every_place(first):
-    many = C.bind("many", "object", ["int", "double", "long", "float", "object", "int", "int", "int", "double", "object"])
+    types = ["int", "double", "long", "float", "object", "int", "int", "int", "double", "object"]
+    many = C.bind("many", "object", types)
     p, q = Thing(), Thing()
     assert many(first, 1.0, 2, 3.0, p, 4, 5, 6, 7.0, q) is (p if first else q)
 

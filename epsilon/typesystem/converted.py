@@ -49,8 +49,9 @@ class Converted(CType):
     def converter_over(self, base: CType, to: Callable[[Any], Any], back: Callable[[Any], Any]) -> Any:
         """Floor 0's converter: ``to`` and then the base's on the way to C, the base's and then ``back`` on the way
         from it."""
+        inner = base.converter
         return _backend.Converter(
-            self, "x", self.size, self.alignment, self.backend, inner=base.converter, to=to, back=back
+            self, "x", self.size, self.alignment, inner.pointer_type, inner=inner, to=to, back=back
         )
 
 
