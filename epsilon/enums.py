@@ -91,8 +91,8 @@ def define_c_enum(name: Any, constants: Any, type: Any = None) -> EnumType:
     ``type`` is the integer type that C has for it; without one it is what GCC and Clang choose: ``unsigned int`` where
     nothing is negative, else ``int``, and wider where a value asks for it.
 
-    To C goes a name, in either spelling (``dark-red``, ``dark_red``), or an int; an int that is no constant is taken, as
-    C takes it.  From C comes the name, as a str that is equal to its int as well, and of a value without a name the
+    To C goes a name, in either spelling (``dark-red``, ``dark_red``), or an int; an int that is no constant is taken,
+    as C takes it.  From C comes the name, as a str that is equal to its int as well, and of a value without a name the
     int.
 
     Raises ``ForeignTypeError`` for a name that is there twice or is no C name, or a value that is no int of the type.
@@ -104,7 +104,7 @@ def define_c_enum(name: Any, constants: Any, type: Any = None) -> EnumType:
     >>> colors[0] = "grene"
     Traceback (most recent call last):
     ...
-    epsilon.errors.ForeignValueError: <...>: element 0: got 'grene', which is no constant of color; did you mean 'green'?...
+    epsilon.errors.ForeignValueError: <...>: element 0: got 'grene', which is no constant of color; did you mean...
     """
     return _define(EnumType, name, constants, type)
 

@@ -56,10 +56,10 @@ def define_foreign_type(
 ) -> CType:
     """Define a type of your own over ``base``; it serves wherever types do, by itself or by its name.
 
-    ``to_foreign(value)`` makes what ``base`` takes of what the user passes, and ``from_foreign(value)`` what the user gets
-    of what ``base`` gives back; without one of them the value is the base's own.  Both are looked up when a signature is
-    compiled, and other types cost nothing for it.  What they raise reaches the caller; a ``ForeignError`` is told the
-    function and the parameter.
+    ``to_foreign(value)`` makes what ``base`` takes of what the user passes, and ``from_foreign(value)`` what the user
+    gets of what ``base`` gives back; without one of them the value is the base's own.  Both are looked up when a
+    signature is compiled, and other types cost nothing for it.  What they raise reaches the caller; a ``ForeignError``
+    is told the function and the parameter.
 
     Raises ``ForeignTypeError`` for a base that is no type of one value, and for the name of a built-in type.
 

