@@ -199,12 +199,13 @@ class Sketch(Block):
         return found
 
 
-def check_text(text: str) -> None:
-    """Refuse C text that ``declare`` would refuse whatever was defined before it.
+def check_text(text: str, types: Mapping[str, CType] = MappingProxyType({})) -> None:
+    """Refuse C text that ``declare`` would refuse whatever was defined before it, besides the names in ``types``.
 
     >>> check_text("typedef struct point point; int f(point p[2]);")
     """
     sketch = Sketch()
+    sketch.typedefs.maps.append(types)
     for declaration in split(text):
         sketch.read(declaration)
 

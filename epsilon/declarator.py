@@ -74,13 +74,13 @@ Prototype = namedtuple("Prototype", ["name", "type", "parameters"])
 Body = namedtuple("Body", ["kind", "tag", "members"])
 
 
-def parse_type(text: str) -> CType:
-    """The type that ``text`` spells.
+def parse_type(text: str, names: Names | None = None) -> CType:
+    """The type that ``text`` spells, whose names mean what they mean everywhere, or what ``names`` says.
 
     >>> parse_type("const char *"), parse_type("unsigned long int")
     (<CType 'const char *'>, <CType 'unsigned long'>)
     """
-    reader = Reader(text)
+    reader = Reader(text, None, names or _NAMES)
     name, ctype, _ = reader.declaration()
     if name is not None:
         raise reader.error(f"a type alone is wanted here, not a declaration of {name!r}")
@@ -120,9 +120,9 @@ def parse_head(text: str) -> tuple[str, str | None]:
     return kind, reader.take() if reader.at_name() else None
 
 
-def parse_body(text: str, define: Callable[[Body], CType]) -> Body:
+def parse_body(text: str, define: Callable[[Body], CType], names: Names | None = None) -> Body:
     """The struct or union that ``text`` defines; ``define`` makes the types of definitions nested inside it."""
-    reader = Reader(text, define)
+    reader = Reader(text, define, names or _NAMES)
     reader.accept("typedef")
     kind = reader.take()
     if kind not in ("struct", "union"):

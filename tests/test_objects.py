@@ -263,7 +263,8 @@ def test_an_out_string_of_a_callback_lives_until_its_next_return():
     """As a :string result does; the str itself is garbage when the callback returns."""
     give = epsilon.make_callback(lambda: f"text {len('five!')}", "void", [("out", "string")])
     call = epsilon.get_or_create_trampoline("void", [("out", "string")])
-    give_int = epsilon.make_callback(lambda: (1, b"text " + b"5"), "int", [("out", ("string", {"encoding": "latin-1"}))])
+    latin = ("string", {"encoding": "latin-1"})
+    give_int = epsilon.make_callback(lambda: (1, b"text " + b"5"), "int", [("out", latin)])
     call_int = epsilon.get_or_create_trampoline("int", [("out", "string")])
     for _ in range(100):
         assert call(give.address) == "text 5" and call_int(give_int.address) == (1, "text 5")

@@ -379,6 +379,7 @@ def test_a_registered_converter_comes_before_the_function(day):
 
 def test_signatures_are_pickled_and_saved(tmp_path):
     path_type = epsilon.define_foreign_type("path_of_ours", "string", str, pathlib.Path)
+    epsilon.define_c_type("SNDFILE")
     signature = epsilon.Signature(path_type, [("in", path_type), "SNDFILE *"])
     assert pickle.loads(pickle.dumps(signature)) is signature
     registry = type(epsilon.registry)()
