@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import hy
 from hy.models import Expression, Integer, Keyword, List, String, Symbol, Tuple
 
-from epsilon.errors import ForeignTypeError, nearest
 from epsilon.declarator import Names, parse_type
+from epsilon.errors import ForeignTypeError, nearest
 from epsilon.expressions import ctype
 from epsilon.typesystem import (
     NAMED,

@@ -346,22 +346,23 @@ C_DEFINITION = value("the struct's declaration in C") >> _c_definition
 
 def _constants(models: list) -> tuple[List, Any]:
     """The constants of an enum as a form, and the form of its type, or None."""
-    kind = None
+    kind, seen = None, set()
     if len(models) > 2 and models[-2] == Keyword("type"):
         kind = read_value_type(models[-1]).form
         models = models[:-2]
-    return List([_constant(model) for model in models]), kind
-
-
-def _constant(model: Any) -> Any:
-    bare = unquoted(model)
-    name, *value = bare if is_list(model) and len(bare) == 2 else [bare]
-    if not isinstance(name, (Keyword, Symbol)):
-        raise FormError(f":NAME or (:NAME VALUE) is wanted here, not {shown(bare)}", model)
-    text = String(name.name if isinstance(name, Keyword) else name)
-    if not str(text).replace("-", "_").isidentifier():
-        raise FormError(f"{text} is no C name", model)
-    return Tuple([text, *value]) if value else text
+    constants = List([])
+    for model in models:
+        bare = unquoted(model)
+        name, *value = bare if is_list(model) and len(bare) == 2 else [bare]
+        if not isinstance(name, (Keyword, Symbol)):
+            raise FormError(f":NAME or (:NAME VALUE) is wanted here, not {shown(bare)}", model)
+        text = name.name if isinstance(name, Keyword) else str(name)
+        plain = text.replace("-", "_")
+        if not plain.isidentifier() or plain in seen:
+            raise FormError(f"{name} is {'there twice' if plain in seen else 'no C name'}", name)
+        seen.add(plain)
+        constants += List([Tuple([String(text), *value]) if value else String(text)])
+    return constants, kind
 
 
 def _flags(found: tuple[List, Any], models: list) -> tuple[List, Any]:

@@ -155,10 +155,10 @@ int run(const struct operation *o, int x) { return o->f ? o->f(x) : -1; }
 ;;; define-foreign-type
 
 (define-foreign-type day :base :int :to-foreign date.toordinal :from-foreign date.fromordinal)
-(define-foreign-type length :base fd :to-foreign len)
+(define-foreign-type text-length :base fd :to-foreign len)
 
 (defshared next-day "next" C day (d :day))
-(defshared next-length "next" C :int (text length))
+(defshared next-length "next" C :int (text text-length))
 (define-c-struct event (when day) (days (:array day 2)))
 
 (defn test-a-foreign-type []
