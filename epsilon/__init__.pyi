@@ -30,7 +30,9 @@ _Type: TypeAlias = CType | StructType | EnumType | str | Sequence[Any]
 _Constants: TypeAlias = Mapping[str, int] | Sequence[str | tuple[str, int]]
 _Types: TypeAlias = Sequence[_Type]
 _Check: TypeAlias = Literal["nonnegative", "positive", "nonzero", "zero", "non-null"] | Callable[[Any], object] | None
-_Abi: TypeAlias = Literal["default", "cdecl", "system", "stdcall", "fastcall"]
+_Error: TypeAlias = Callable[..., Any] | Mapping[Any, Any] | None
+_Retry: TypeAlias = str | int | Sequence[str | int] | None
+_Abi: TypeAlias = Literal["default", "cdecl", "system", "stdcall", "fastcall", "thiscall", "ms_abi", "sysv_abi"]
 _LibraryName: TypeAlias = str | bytes | PathLike[str] | PathLike[bytes] | None
 # (symbol, library)
 _Target: TypeAlias = Sequence[Any]
@@ -136,6 +138,11 @@ class Library:
         critical: bool = False,
         errno: bool = False,
         check: _Check = None,
+        error: _Error = None,
+        default: Any = ...,
+        retry: _Retry = None,
+        attempts: int | None = None,
+        free: str | Callable[[Any], Any] | None = None,
         name: str | None = None,
         doc: str | None = None,
         optional: Literal[False] = False,
@@ -153,6 +160,11 @@ class Library:
         critical: bool = False,
         errno: bool = False,
         check: _Check = None,
+        error: _Error = None,
+        default: Any = ...,
+        retry: _Retry = None,
+        attempts: int | None = None,
+        free: str | Callable[[Any], Any] | None = None,
         name: str | None = None,
         doc: str | None = None,
         optional: bool,

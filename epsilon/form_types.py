@@ -29,6 +29,7 @@ from epsilon.typesystem import (
     Direction,
     FunctionPointer,
     Object,
+    OwnedPointer,
     Pointer,
     StructCType,
 )
@@ -135,7 +136,7 @@ class Type(NamedTuple):
 def _sayable(found: CType, parameter: bool = False) -> bool:
     if isinstance(found, Unknown):
         return found.said
-    if isinstance(found, (Buffer, Converted, Direction, Object)):
+    if isinstance(found, (Buffer, Converted, Direction, Object, OwnedPointer)):
         return False
     if isinstance(found, StringType):
         return found is WORDS["string"]
@@ -401,7 +402,7 @@ class Shape(NamedTuple):
 
 
 _COMPOUND = {
-    "pointer": Shape(_of_types, 0, 1, "(:pointer TYPE)"),
+    "pointer": Shape(_of_types, 0, 1, "(:pointer TYPE)", ("free",)),
     "in": Shape(_of_types, 1, 1, "(:in TYPE)"),
     "out": Shape(_of_types, 1, 1, "(:out TYPE)"),
     "inout": Shape(_of_types, 1, 1, "(:inout TYPE)"),
@@ -410,7 +411,7 @@ _COMPOUND = {
     "enum": Shape(_of_enum, 1, 1, "(:enum NAME)"),
     "flags": Shape(_of_enum, 1, 1, "(:flags NAME)"),
     "array": Shape(_of_array, 1, 2, "(:array TYPE LENGTH)"),
-    "string": Shape(_of_types, 0, 0, "(:string :encoding …)", ("encoding", "errors")),
+    "string": Shape(_of_types, 0, 0, "(:string :encoding …)", ("encoding", "errors", "free")),
     "buffer": Shape(_of_buffer, 0, 1, "(:buffer :writable)"),
     "function": Shape(_of_function, 2, 2, "(:function RESULT (TYPE …))", ("abi",)),
 }

@@ -335,6 +335,9 @@ def test_checks_ask_cs_number(color):
     assert up("middle") == "high"
     with pytest.raises(epsilon.ForeignError, match="which is not nonnegative"):
         up(-3)
+    for table in ({-1: "by number"}, {"low": "by number"}):
+        with pytest.raises(epsilon.ForeignError, match="by number"):
+            C.bind("up", level, [level], check="nonnegative", error=table)(-2)
 
 
 # --- flags ----------------------------------------------------------------------------------------------------------

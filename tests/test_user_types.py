@@ -295,6 +295,20 @@ def test_over_a_string_what_the_function_made_lives_as_long_as_c_has_it():
     assert C.bind("is_text", "bool", [latin, "string"])("gr\xfc", b"GR\xdc") is True
 
 
+def test_over_a_string_that_is_freed():
+    freed = []
+    number = epsilon.define_foreign_type("freed_number", ("string", {"free": freed.append}), None, float)
+    assert C.bind("text", number, [])() == 1.5 and len(freed) == 1
+    with pytest.raises(ForeignTypeError, match="lent|in memory it is a plain pointer"):
+        epsilon.define_c_struct("holder", [("number", number)])
+    failing = epsilon.define_foreign_type("failing_number", ("string", {"free": freed.append}), None, int)
+    with pytest.raises(ValueError, match="invalid literal"):
+        C.bind("text", failing, [])()
+    assert len(freed) == 2
+    with pytest.raises(ForeignTypeError, match="with :free"):
+        epsilon.define_foreign_type("owned", ("pointer", "int", {"free": "free"}))
+
+
 def test_over_a_struct_by_value():
     pair = epsilon.define_c_struct("pair", [("x", "double"), ("y", "double")])
     number = epsilon.define_foreign_type(

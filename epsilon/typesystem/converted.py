@@ -14,7 +14,7 @@ from epsilon.errors import ForeignTypeError
 from epsilon.typesystem.base import CType, find_converter, has_converters
 from epsilon.typesystem.derived import Array, Direction
 from epsilon.typesystem.handles import enter, leave
-from epsilon.typesystem.pointers import PointerLike
+from epsilon.typesystem.pointers import OwnedPointer, PointerLike
 from epsilon.typesystem.scalars import Integer
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
@@ -51,8 +51,9 @@ class Converted(CType):
         from it."""
         inner = base.converter
         return _backend.Converter(
-            self, "x", self.size, self.alignment, inner.pointer_type, inner=inner, to=to, back=back
-        )
+            self, "x", self.size, self.alignment, inner.pointer_type, inner=inner, to=to, back=back,
+            owned=getattr(self, "free", None) is not None,
+        )  # fmt: skip
 
 
 class Object(PointerLike):
@@ -106,6 +107,9 @@ class UserType(Converted):
                 f"foreign type {name}: its base is the type of one value, not {base.spelling}; "
                 f"an array of {name} or an (:in {name}) is made of the type that this defines"
             )
+        if isinstance(base, OwnedPointer):
+            raise ForeignTypeError(f"foreign type {name}: the memory that a pointer with :free gives back is its own "
+                                   "value; give the :free in the function's declaration")  # fmt: skip
         if base.size is None:
             raise ForeignTypeError(f"foreign type {name}: a value of type {base.spelling} has no size that is known")
         self.name, self.serial = name, serial
@@ -122,6 +126,11 @@ class UserType(Converted):
     @property
     def wants(self) -> str:  # type: ignore[override]
         return self.base.wants
+
+    @property
+    def free(self) -> Any:
+        """What frees a text that comes back, or None."""
+        return getattr(self.base, "free", None)
 
     def make_converter(self) -> Any:
         # Floor 0 keeps few objects for each parameter, so that a type over a type over a type is one step to it.
