@@ -12,7 +12,17 @@ import _cffi_backend as cffi
 
 from epsilon import _backend
 from epsilon.errors import ForeignError, ForeignOSError, ForeignTypeError, shorten
-from epsilon.typesystem import VOID_POINTER, WORDS, CType, Direction, Pointer, String, same_representation
+from epsilon.typesystem import (
+    VOID_POINTER,
+    WORDS,
+    CType,
+    Direction,
+    EnumValue,
+    FlagsValue,
+    Pointer,
+    String,
+    same_representation,
+)
 from epsilon.typesystem import hooks as type_hooks
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
@@ -127,6 +137,8 @@ class _ByCode:
 
     def __call__(self, failure: Failure) -> Any:
         found = self.table.get(failure.code)
+        if found is None and isinstance(failure.code, (EnumValue, FlagsValue)):
+            found = self.table.get(failure.code.value)
         if found is None and failure.errno is not None:
             import errno
 
@@ -200,7 +212,7 @@ def take(who: Any, found: Any, address: int, value: Any) -> Any:
     A text has been copied, so it is freed now; a pointer becomes memory that frees itself.
     """
     free = releaser(who, found.free)
-    if value is None or isinstance(found, String):
+    if value is None or isinstance(found.representation, String):
         free(cffi.cast(VOID_POINTER, address))
         return value
     return type_hooks["own"](found, address, free)

@@ -258,11 +258,12 @@ class BitField(Field):
         return cffi.cast(_backend.pointer_type_of(struct), _backend.address_of(struct))
 
     def read(self, struct: Any) -> Any:
-        return getattr(self.cdata(struct), self.name)
+        return self.ctype.restore(getattr(self.cdata(struct), self.name))
 
     def write(self, struct: Any, value: Any) -> None:
         number = self.ctype.adapt(value)
-        signed = isinstance(self.ctype, Integer) and self.ctype.low < 0
+        plain = self.ctype.representation
+        signed = isinstance(plain, Integer) and plain.low < 0
         low, high = (-(1 << self.bits - 1), (1 << self.bits - 1) - 1) if signed else (0, (1 << self.bits) - 1)
         if not low <= number <= high:
             from epsilon.errors import ForeignRangeError
@@ -490,7 +491,8 @@ def _descriptor(layout: Layout) -> Field:
 
 
 def leaves(found: CType, offset: int = 0) -> Iterator[tuple[int, CType]]:
-    """Every scalar in ``found``, with its offset."""
+    """Every scalar in ``found``, with its offset, as C has it."""
+    found = found.representation
     if isinstance(found, StructCType):
         for member in found.fields:
             yield from leaves(member.ctype, offset + member.offset)

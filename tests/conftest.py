@@ -93,3 +93,15 @@ def definitions(monkeypatch):
     from epsilon import libraries
 
     monkeypatch.setattr(libraries, "_definitions", {})
+
+
+@pytest.fixture
+def named_types():
+    """The types that users have named, which are the test's own until it ends."""
+    from epsilon import typesystem
+
+    before = [(table, dict(table)) for table in (typesystem.NAMED, typesystem.ENUMS)]
+    yield
+    for table, content in before:
+        table.clear()
+        table.update(content)
