@@ -247,6 +247,8 @@ invoke(Trampoline *t, void *address, Cell *cell, Function *f, PyObject *who, PyO
     if (cell)
         cell->inflight++;
     PyObject *const *next = args;
+    if (UNLIKELY(t->counted) && !(next = arrays_prepare(t, who, args, &frame)))
+        goto out;
     Parameter *end = t->parameters + t->count;
     for (Parameter *p = t->parameters; p < end; p++) {
         PyObject *argument = UNLIKELY(p->optional) ? Py_None : *next++;
@@ -290,7 +292,8 @@ invoke(Trampoline *t, void *address, Cell *cell, Function *f, PyObject *who, PyO
     if (UNLIKELY(flags & CHECK) && value)
         value = checked(f, value, small[0], args);
     if (UNLIKELY(t->outputs) && value)
-        value = with_outputs(t, value, temporaries);
+        value = UNLIKELY(t->counted) ? arrays_finish(t, who, value, temporaries, &frame)
+                                     : with_outputs(t, value, temporaries);
 out:
     while (UNLIKELY(frame.count))
         Py_DECREF(frame.items[--frame.count]);

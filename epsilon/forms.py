@@ -36,7 +36,7 @@ from epsilon.form_types import (
 )
 from epsilon.functions import CHECKS
 from epsilon.signatures import ABIS
-from epsilon.typesystem import WORDS, tagged
+from epsilon.typesystem import WORDS, array_of, counter_index, tagged, way_of
 
 
 def read(compiler: Any, macro: str, fields: Sequence[Any], patterns: Sequence[Parser]) -> Any:
@@ -261,6 +261,8 @@ PARAMETER_LIST = some(is_list).named("a list of parameters, ((NAME TYPE) …)") 
 def prototype(name: str, result: Type, parameters: Iterable[Parameter]) -> tuple[str, dict]:
     """The C declaration of a function, and by position (or ``"result"``) the types that C text does not say."""
     parts, special = [], {}
+    parameters = list(parameters)
+    lengths(parameters)
     for index, parameter in enumerate(parameters):
         if parameter.type is None:
             parts.append("...")
@@ -272,6 +274,24 @@ def prototype(name: str, result: Type, parameters: Iterable[Parameter]) -> tuple
         special["result"] = result.form
     inner = ", ".join(parts) or "void"
     return result.ctype.declare(f"{name}({inner})") + ";", special
+
+
+def lengths(parameters: list[Parameter]) -> frozenset[int]:
+    """The parameters, as indices, that the arrays among them fill in: those that have the lengths of arguments."""
+    typed = [found for found in parameters if found.type is not None]
+    filled = set()
+    for parameter in typed:
+        array = array_of(parameter.type.ctype)
+        if array is None or array.counter is None:
+            continue
+        try:
+            what = shown(parameter.symbol) if parameter.symbol else parameter.type.ctype.spelling
+            index = counter_index(array.counter, len(typed), [found.name for found in typed], what)
+        except ForeignTypeError as error:
+            raise FormError(str(error), parameter.model) from None
+        if way_of(parameter.type.ctype) != "out":
+            filled.add(index)
+    return frozenset(filled)
 
 
 def nameless(types: tuple[list[Type], bool]) -> list[Parameter]:
@@ -287,8 +307,15 @@ def declaration(symbols: list[String], result: Type, parameters: Iterable[Parame
 
 
 def inputs(parameters: Iterable[Parameter]) -> list[Symbol]:
-    """The parameters that a callback's body receives: all but ``(:out T)``, which it returns."""
-    return [found.symbol for found in parameters if getattr(found.type.ctype, "way", "in") != "out"]
+    """The parameters that a callback's body receives: all but ``(:out T)``, which it returns, and the lengths of the
+    arrays that it receives."""
+    parameters = list(parameters)
+    known = lengths(parameters)
+    return [
+        found.symbol
+        for index, found in enumerate(parameters)
+        if way_of(found.type.ctype) != "out" and index not in known
+    ]
 
 
 # --- structs --------------------------------------------------------------------------------------------------------

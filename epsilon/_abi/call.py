@@ -104,8 +104,8 @@ class Trampoline:
     """The one compiled trampoline of a signature: trampoline(address, *arguments)."""
 
     __slots__ = (
-        "_boxed", "_callback_type", "_calls_back", "_result_pointer", "calls", "callbacks", "outputs", "parameters",
-        "pointer", "result", "signature", "simple", "taken",
+        "_boxed", "_callback_type", "_calls_back", "_result_pointer", "arrays", "calls", "callbacks", "counted",
+        "outputs", "parameters", "pointer", "result", "signature", "simple", "taken", "viewed",
     )  # fmt: skip
     #: how calls are made
     strategy = "cffi"
@@ -117,6 +117,7 @@ class Trampoline:
         parameters: tuple[Converter, ...],
         fixed: int = -1,
         strategy: str | None = None,
+        arrays: Any = None,
     ):
         if not isinstance(result, Converter):
             raise TypeError("result is a Converter")
@@ -125,6 +126,8 @@ class Trampoline:
         if getattr(signature, "abi", "default") != "default":
             raise needs_shim(f"{signature}: the calling convention {signature.abi}")
         self.signature, self.result = signature, result
+        #: what knows of arrays and their lengths (``arrays.Plan``), or None
+        self.arrays = arrays
         #: calls made through it, callbacks received through it
         self.calls = self.callbacks = 0
         try:
@@ -143,6 +146,11 @@ class Trampoline:
         self.outputs = sum(parameter.target is not None for parameter in self.parameters)
         #: whether each argument becomes one value
         self.simple = all(each.takes and each.target is None and each.add is None for each in self.parameters)
+        #: whether calls ask the plan for arrays, and whether callbacks do
+        self.counted = self.arrays is not None and self.arrays.counted
+        self.viewed = self.arrays is not None and self.arrays.viewed
+        if self.counted:
+            self.taken, self.simple = self.arrays.taken, False
         #: whether C may get a function pointer; one that it has from an earlier call is not seen here
         self._calls_back = any(converter.base.code in "pP" for converter in parameters)
         written = self.parameters if fixed < 0 else self.parameters[:fixed]
@@ -214,11 +222,12 @@ class Trampoline:
                 raise
             if not plain:
                 value = function._checked(raw, value, arguments, record)
-            return self.with_outputs(value, outputs) if outputs else value
+            return self.with_outputs(value, outputs, who) if outputs else value
         finally:
             # what the arguments lent to C is theirs again, even while a traceback holds this frame
             values.clear()
             kept.clear()
+            outputs.clear()
             if cell is not None:  # not before: the result may be a text within the library
                 cell.leave(record)
 
@@ -247,6 +256,10 @@ class Trampoline:
     def prepare(self, arguments: tuple, values: list, kept: list, outputs: list, who: Any) -> None:
         """Convert the arguments."""
         place = 0
+        if self.counted:
+            arguments = self.arrays.prepare(who, arguments)
+            if self.arrays.outputs:
+                outputs.append((None, arguments))
         try:
             if self.simple:
                 for parameter in self.parameters:
@@ -269,6 +282,7 @@ class Trampoline:
                     place = self.place_of(memory, arguments)
                     live_address(memory)
         except BaseException as error:
+            given = arguments = memory = ()  # memory of arrays, which the traceback would keep
             explain(who, place, error)
             raise
 
@@ -277,8 +291,11 @@ class Trampoline:
         taking = [place for place, parameter in enumerate(self.parameters) if parameter.takes]
         return next((place for place, given in zip(taking, arguments, strict=True) if given is argument), taking[0])
 
-    def with_outputs(self, result: Any, outputs: list) -> Any:
+    def with_outputs(self, result: Any, outputs: list, who: Any) -> Any:
         """The values of the :out and :inout parameters, after the result."""
+        if self.counted:
+            (_, prepared), *boxes = outputs
+            return self.arrays.finish(who, result, tuple(inner.load(box) for inner, box in boxes), prepared)
         found = [inner.load(box) for inner, box in outputs]
         if self.result.code != "v":
             return (result, *found)

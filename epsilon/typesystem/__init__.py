@@ -12,6 +12,7 @@ Sizes and alignments are those of this platform's C compiler, as cffi was built 
 from __future__ import annotations
 
 from epsilon.typesystem.base import VOID_POINTER, CData, CType, find_converter, register_converter
+from epsilon.typesystem.counts import array_of, check_callback, counter_index, filled, linked, told, way_of
 from epsilon.typesystem.derived import Array, Direction, FunctionPointer, FunctionType, decay, hooks, pointer_to
 from epsilon.typesystem.pointers import (
     CHARACTER_POINTER,
@@ -80,17 +81,24 @@ __all__ = [
     "WCHAR_IS_SIGNED",
     "WORDS",
     "WideCharacter",
+    "array_of",
     "characters",
+    "check_callback",
+    "counter_index",
     "decay",
+    "filled",
     "find_converter",
     "foreign_address",
     "has_buffer",
     "hooks",
+    "linked",
     "new_tagged",
     "pointer_to",
     "refuse_parameter",
     "register_converter",
     "same_representation",
     "tagged",
+    "told",
     "view",
+    "way_of",
 ]
