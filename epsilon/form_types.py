@@ -82,6 +82,7 @@ class Unknown(CType):
     """Stands for a type that only run time knows; ``said`` tells whether its C text says all there is to say."""
 
     __slots__ = ("said", "text")
+    only_run_time = True
 
     def setup(self, text: str, said: bool) -> None:
         self.text, self.said = text, said

@@ -159,7 +159,7 @@ CHECKED_RESULT = any_form("the result's type") >> _checked_result
 #: a pointer, and in either order the index and the type of the element, of which one or both may be missing
 ELEMENT = (value("a pointer") + many(FORM)) >> _element
 #: a list of types, and nothing that could be another list
-TYPES = some(looks_like_types).named("a list of parameter types") >> read_types
+TYPES = some(looks_like_types).named("a list of parameter types") >> (lambda model: _types(model))
 #: an instance's type: what define-c-struct made
 STRUCT = some(lambda model: isinstance(unquoted(model), (Symbol, Expression)) and not _spells_type(model))
 STRUCT = STRUCT.named("a struct type") >> unquoted
@@ -244,38 +244,6 @@ def _distinct(parameters: list[Parameter]) -> list[Parameter]:
     return parameters
 
 
-def _named_types(model: Any) -> list[Parameter]:
-    found = _distinct([_parameter(item) for item in unquoted(model)])
-    if found and found[-1].type is None:
-        raise FormError("a callback cannot be variadic: C does not say what it passed", found[-1].model)
-    return found
-
-
-_PAIR = some(is_list).named("(NAME TYPE)")
-#: the parameters of a function, one after the other
-PARAMETERS = many((_PAIR | some(is_ellipsis)) >> _parameter) >> _distinct
-#: the parameters of a callback, in a list of their own
-PARAMETER_LIST = some(is_list).named("a list of parameters, ((NAME TYPE) …)") >> _named_types
-
-
-def prototype(name: str, result: Type, parameters: Iterable[Parameter]) -> tuple[str, dict]:
-    """The C declaration of a function, and by position (or ``"result"``) the types that C text does not say."""
-    parts, special = [], {}
-    parameters = list(parameters)
-    lengths(parameters)
-    for index, parameter in enumerate(parameters):
-        if parameter.type is None:
-            parts.append("...")
-            continue
-        parts.append(parameter.type.ctype.declare(parameter.name).rstrip())
-        if not parameter.type.sayable(parameter=True):
-            special[index] = parameter.type.form
-    if not result.sayable():
-        special["result"] = result.form
-    inner = ", ".join(parts) or "void"
-    return result.ctype.declare(f"{name}({inner})") + ";", special
-
-
 def lengths(parameters: list[Parameter]) -> frozenset[int]:
     """The parameters, as indices, that the arrays among them fill in: those that have the lengths of arguments."""
     typed = [found for found in parameters if found.type is not None]
@@ -294,6 +262,41 @@ def lengths(parameters: list[Parameter]) -> frozenset[int]:
     return frozenset(filled)
 
 
+def _with_lengths(parameters: list[Parameter]) -> list[Parameter]:
+    lengths(parameters)
+    return parameters
+
+
+def _named_types(model: Any) -> list[Parameter]:
+    found = _with_lengths(_distinct([_parameter(item) for item in unquoted(model)]))
+    if found and found[-1].type is None:
+        raise FormError("a callback cannot be variadic: C does not say what it passed", found[-1].model)
+    return found
+
+
+_PAIR = some(is_list).named("(NAME TYPE)")
+#: the parameters of a function, one after the other
+PARAMETERS = many((_PAIR | some(is_ellipsis)) >> _parameter) >> _distinct >> _with_lengths
+#: the parameters of a callback, in a list of their own
+PARAMETER_LIST = some(is_list).named("a list of parameters, ((NAME TYPE) …)") >> _named_types
+
+
+def prototype(name: str, result: Type, parameters: Iterable[Parameter]) -> tuple[str, dict]:
+    """The C declaration of a function, and by position (or ``"result"``) the types that C text does not say."""
+    parts, special = [], {}
+    for index, parameter in enumerate(parameters):
+        if parameter.type is None:
+            parts.append("...")
+            continue
+        parts.append(parameter.type.ctype.declare(parameter.name).rstrip())
+        if not parameter.type.sayable(parameter=True):
+            special[index] = parameter.type.form
+    if not result.sayable():
+        special["result"] = result.form
+    inner = ", ".join(parts) or "void"
+    return result.ctype.declare(f"{name}({inner})") + ";", special
+
+
 def nameless(types: tuple[list[Type], bool]) -> list[Parameter]:
     """Parameters of which only the types are known."""
     return [Parameter(None, "", found, None) for found in types[0]] + [Parameter(None, "...", None, None)] * types[1]
@@ -304,6 +307,13 @@ def declaration(symbols: list[String], result: Type, parameters: Iterable[Parame
     plain = _IDENTIFIER.fullmatch(symbols[0])
     text, special = prototype(symbols[0] if plain else c_name(symbols[0]), result, parameters)
     return text, {"special": special, "symbols": None if plain and len(symbols) == 1 else symbols}
+
+
+def _types(model: Any) -> tuple[list[Type], bool]:
+    """A list of types without names."""
+    found = read_types(model)
+    lengths([parameter._replace(model=model) for parameter in nameless(found)])
+    return found
 
 
 def inputs(parameters: Iterable[Parameter]) -> list[Symbol]:
@@ -324,6 +334,9 @@ def inputs(parameters: Iterable[Parameter]) -> list[Symbol]:
 def _struct(fields: tuple) -> tuple[Symbol, str, dict]:
     name, items = fields
     members = _distinct([_parameter(_with_itself(item, name)) for item in items])
+    for member in members:
+        if array_of(member.type.ctype) is not None and array_of(member.type.ctype).counter is not None:
+            raise FormError(f"the member {member.symbol}: {member.type.ctype.only_parameter}", member.model)
     parts = [f"{found.type.ctype.declare(found.name).rstrip()};" for found in members]
     special = {found.name: found.type.form for found in members if not found.type.sayable()}
     return name, f"struct {c_name(name)} {{ {' '.join(parts)} }};", special

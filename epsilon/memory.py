@@ -446,14 +446,14 @@ def struct_pointer(struct: Any) -> ForeignMemory:
     return ForeignMemory(type(struct).ctype, 1, _backend.address_of(struct), struct)
 
 
-def array_argument(array: Array, value: Any) -> Any:
-    """What floor 0 passes for an array: ``arrays.take``, which is imported at the first array."""
-    from epsilon.arrays import take
+def array_taker(array: Array) -> Any:
+    """What makes the pointer that is passed for an array: ``arrays.taker``, which is imported for the first array."""
+    from epsilon.arrays import taker
 
-    return take(array, value)[0]
+    return taker(array)
 
 
-type_hooks["array_argument"] = array_argument
+type_hooks["array_taker"] = array_taker
 
 
 # --- sizes ----------------------------------------------------------------------------------------------------------

@@ -87,7 +87,7 @@ class Signature:
         converters = tuple(parameter.converter for parameter in parameters)
         arrays = None
         if any(array_of(parameter) is not None for parameter in parameters):
-            from epsilon.arrays import plan_of
+            from epsilon.array_plans import plan_of
 
             arrays = plan_of(self.result, parameters)
         return _backend.Trampoline(self, self.result.converter, converters, fixed, forced, arrays)

@@ -82,10 +82,11 @@ class Slot:
     def run(self, callable_: Callable[..., Any], raw: tuple) -> Any:
         """Call with the arguments that C passed; what cffi gets."""
         trampoline = self.trampoline
+        received = None
         if trampoline.viewed:
             arguments, received = trampoline.arrays.receive(callable_, self.values(raw))
         else:
-            arguments, received = [self.value(place, raw) for place, p in enumerate(trampoline.parameters) if p.takes], None
+            arguments = [self.value(place, raw) for place, each in enumerate(trampoline.parameters) if each.takes]
         try:
             result = callable_(*arguments)
         except BaseException:

@@ -55,7 +55,7 @@ def linked(parameters: tuple[CType, ...], names: Sequence[str | None] = ()) -> t
 
 
 def counter_index(counter: str | int, count: int, names: Sequence[str | None], what: str) -> int:
-    """Which of ``count`` parameters ``counter`` means: an index, a name, or ``arg1``, ``arg2`` … where there is none."""
+    """Which of ``count`` parameters ``counter`` means: an index, a name, or ``arg1`` … where there is no name."""
     known = [name or f"arg{place + 1}" for place, name in enumerate([*names, *[None] * (count - len(names))])]
     if isinstance(counter, int):
         if counter < count:
@@ -70,8 +70,8 @@ def counter_index(counter: str | int, count: int, names: Sequence[str | None], w
 def _check_counter(parameters: tuple[CType, ...], index: int, way: str, what: str) -> None:
     counter = parameters[index]
     text = f"{what} has its length in parameter {index + 1} ({counter.spelling})"
-    if array_of(counter) is not None or not isinstance(counter.target if isinstance(counter, Direction) else counter,
-                                                       Integer):  # fmt: skip
+    number = counter.target if isinstance(counter, Direction) else counter
+    if not isinstance(number, Integer) and not number.only_run_time:
         raise ForeignTypeError(f"{text}, which is no integer")
     if way_of(counter) == "out":
         raise ForeignTypeError(f"{text}, which is :out: then nothing says how many there is room for; (:inout "

@@ -60,8 +60,8 @@ class Direction(PointerLike):
 
     def make_converter(self) -> Any:
         if isinstance(self.target, Array):
-            to = self.adapt if self.way == "in" and self.target.counter is None else None
-            return _pointer_converter(self, self.pointed, to)
+            plain = self.way == "in" and self.target.counter is None
+            return _pointer_converter(self, self.pointed, self.target.passing() if plain else None)
         inner = self.target.converter
         return _backend.Converter(self, self.code, self.size, self.alignment, self.backend, inner=inner)
 
@@ -108,14 +108,19 @@ class Array(CType):
         return cffi.new_array_type(cffi.new_pointer_type(self.target.backend), self.length)
 
     def make_converter(self) -> Any:
-        return _pointer_converter(self, self.target, self.adapt if self.counter is None else None)
+        return _pointer_converter(self, self.target, self.passing() if self.counter is None else None)
 
-    def convert(self, value: Any) -> Any:
-        return hooks["array_argument"](self, value)
+    def passing(self) -> Callable[[Any], Any]:
+        """What gives the pointer that is passed for a value."""
+        take = hooks["array_taker"](self)
+        return lambda value: take(value)[0]
+
+    def adapt(self, value: Any) -> Any:
+        return self.passing()(value)
 
 
 def _pointer_converter(found: CType, element: CType, to: Callable[[Any], Any] | None) -> Any:
-    """An array crosses as a pointer to its first element; with no ``to``, ``arrays.Plan`` makes the pointer."""
+    """An array crosses as a pointer to its first element, which ``to`` makes, or a plan (``array_plans.py``)."""
     size = PointerLike.size_of_pointer
     return _backend.Converter(found, "x", size, size, found.backend, inner=Pointer(element).converter, to=to, back=None)
 
@@ -203,7 +208,7 @@ class FunctionPointer(PointerLike):
         return hooks["call_pointer"](self.target, pointer) if pointer else None
 
 
-#: what the floors above give to this one: ``array_argument(array_type, value)``, ``wrap_callable(function_type, f)``,
+#: what the floors above give to this one: ``array_taker(array_type)``, ``wrap_callable(function_type, f)``,
 #: ``call_pointer(function_type, pointer)``
 hooks: dict[str, Callable[..., Any]] = {}
 
