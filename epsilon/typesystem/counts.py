@@ -55,7 +55,7 @@ def linked(parameters: tuple[CType, ...], names: Sequence[str | None] = ()) -> t
 
 
 def counter_index(counter: str | int, count: int, names: Sequence[str | None], what: str) -> int:
-    """Which of ``count`` parameters ``counter`` means: an index, a name, or ``arg1`` … where there is no name."""
+    """Which of ``count`` parameters ``counter`` means: an index, a name, or ``arg1``, ``arg2`` …"""
     known = [name or f"arg{place + 1}" for place, name in enumerate([*names, *[None] * (count - len(names))])]
     if isinstance(counter, int):
         if counter < count:
@@ -63,6 +63,9 @@ def counter_index(counter: str | int, count: int, names: Sequence[str | None], w
         raise ForeignTypeError(f"{what} has its length in parameter {counter}, counted from 0; there are {count}")
     if counter in known:
         return known.index(counter)
+    numbers = [f"arg{place}" for place in range(1, count + 1)]
+    if counter in numbers:
+        return numbers.index(counter)
     raise ForeignTypeError(f"{what} has its length in {counter!r}, and no parameter is called so"
                            f"{nearest(counter, known)}; the parameters are {', '.join(known)}")  # fmt: skip
 
