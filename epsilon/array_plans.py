@@ -54,7 +54,7 @@ class Plan:
 
     __slots__ = (
         "arguments", "arrays", "backs", "boxes", "capacities", "counted", "marks", "outputs", "parameters", "passed",
-        "pointers", "rooms", "taken", "takers", "told", "viewed", "void",
+        "pointers", "rooms", "steps", "taken", "told", "viewed", "void",
     )  # fmt: skip
 
     def __init__(self, result: CType, parameters: tuple[CType, ...]):
@@ -66,8 +66,7 @@ class Plan:
             for index, found in enumerate(parameters)
             if array_of(found) is not None
         }
-        #: index → what makes the pointer that is passed for an argument, and that pointer's type
-        self.takers = {index: taker(array, way == "inout") for index, (array, way) in self.arrays.items()}
+        #: index → the cffi type of the pointer that is passed
         self.pointers = {index: Pointer(array.target).backend for index, (array, _) in self.arrays.items()}
         #: the arrays that come back after they were passed
         self.backs = [index for index, (_, way) in self.arrays.items() if way == "inout"]
@@ -79,6 +78,8 @@ class Plan:
         #: the parameters that take an argument, in a call and in a callback
         self.arguments = [i for i in every if i not in lengths and ways[i] != "out"]
         self.taken = len(self.arguments)
+        #: for each of them the index, and of an array what makes the pointer that is passed, and where its length goes
+        self.steps = [(i, *self._step(i)) for i in self.arguments]
         #: the parameters for whose value floor 0 has memory of its own
         self.boxes = [i for i in every if i not in self.arrays and ways[i] != "in"]
         #: the parameters that floor 0 is to convert something for
@@ -95,64 +96,66 @@ class Plan:
                 length = parameters[array.counter]
                 self.capacities[array.counter] = length.target if isinstance(length, Direction) else length
 
+    def _step(self, index: int) -> tuple[Any, int | None]:
+        array, way = self.arrays.get(index, (None, ""))
+        return (None, None) if array is None else (taker(array, way == "inout"), array.counter)
+
     # --- calls ---
 
     def prepare(self, who: Any, arguments: tuple) -> tuple:
         """What floor 0 converts: for each parameter that is no ``:out`` box, an argument, a length or memory."""
         values: list[Any] = [None] * len(self.parameters)
-        counters: dict[int, int] = {}  # length → the array that it comes from
         index = 0
         try:
-            for index, value in zip(self.arguments, arguments, strict=True):
-                if index in self.arrays:
-                    values[index], count = self.argument(index, value)
-                    counter = self.arrays[index][0].counter
-                    if counter is not None:
-                        self.count(who, counters, values, counter, index, count)
-                else:
+            for (index, take, counter), value in zip(self.steps, arguments, strict=True):
+                if take is None:
                     values[index] = value
-            for place in self.rooms:
-                counter = self.arrays[place][0].counter
-                index = place if counter is None else counter
-                values[place] = self.room(place, values)
+                    continue
+                values[index], count = take(value)
+                if count is None or index in self.backs:
+                    values[index] = self.sized(index, value, values[index], count)
+                if counter is not None:
+                    if values[counter] is not None and values[counter] != count:
+                        raise self.disagreement(who, counter, values[counter], count)
+                    values[counter] = count
+            for index in self.rooms:
+                array = self.arrays[index][0]
+                if array.counter is None:
+                    values[index] = self.room(index, array.length)
+                else:
+                    place, index = index, array.counter
+                    values[index] = self.capacities[index].adapt(values[index])  # an ``__index__`` is asked once
+                    values[place] = self.room(place, values[index])
             return tuple([values[place] for place in self.passed])
         except BaseException as error:
             values.clear()  # the traceback holds this frame, which would keep buffers locked
             _explain(who, index, error)
             raise
 
-    def argument(self, index: int, value: Any) -> tuple[Any, int | None]:
-        """What floor 0 passes for an array argument, and the number of its elements."""
-        pointer, count = self.takers[index](value)
-        if count is None or (isinstance(pointer, CData) and index in self.backs):
-            array = self.arrays[index][0]
-            if count is None and array.length is None:
-                raise array.refusal(value, "a sequence, a buffer or memory: a bare pointer does not say how many")
-            if index in self.backs and pointer is not None:  # memory, of which the values are read after the call
-                address = int(cffi.cast(_UINTPTR, cffi.cast(VOID_POINTER, pointer)))
-                pointer = ForeignMemory(array.target, array.length or count, address, value)
-        return pointer, count
-
-    def count(self, who: Any, counters: dict[int, int], values: list, counter: int, index: int, count: Any) -> None:
-        """Note the number of elements in its length; arrays that share a length have the same number."""
-        if counter in counters and values[counter] != count:
-            first = counters[counter]
-            raise ForeignValueError(f"got {count} values, and {self.name(who, first)} has {values[counter]}: both "
-                                    f"lengths are in {self.name(who, counter)}")  # fmt: skip
-        counters[counter], values[counter] = index, count
-
-    def room(self, index: int, values: list) -> ForeignMemory:
-        """Fresh memory for an ``:out`` array."""
+    def sized(self, index: int, value: Any, pointer: Any, count: int | None) -> Any:
+        """The pointer for an array argument whose length is wanted, as guarded memory where its values come back."""
         array = self.arrays[index][0]
-        many = array.length
-        if array.counter is not None:
-            many = self.capacities[array.counter].adapt(values[array.counter])
-            values[array.counter] = many  # an ``__index__`` is asked once
+        if count is None and array.length is None and (array.counter is not None or index in self.backs):
+            raise array.refusal(value, "a sequence, a buffer or memory: a bare pointer does not say how many")
+        if pointer is None or not isinstance(pointer, CData) or index not in self.backs:
+            return pointer
+        address = int(cffi.cast(_UINTPTR, cffi.cast(VOID_POINTER, pointer)))
+        return ForeignMemory(array.target, array.length or count or 0, address, value)
+
+    def disagreement(self, who: Any, counter: int, first: int, later: int) -> ForeignValueError:
+        """The error of arrays that share a length and do not agree about it."""
+        sharing = [index for index, _, shared in self.steps if shared == counter]
+        return ForeignValueError(f"got {later} values, and {self.name(who, sharing[0])} has {first}: both lengths are "
+                                 f"in {self.name(who, counter)}")  # fmt: skip
+
+    def room(self, index: int, many: int) -> Any:
+        """Fresh memory for an ``:out`` array."""
+        element = self.arrays[index][0].target
         if many < 0:
             raise ForeignValueError(f"got {many}, wanted the number of values that there is to be room for")
-        if many * array.target.size > _MOST_MEMORY:
-            raise ForeignValueError(f"{many} values of type {array.target.spelling} are larger than any memory")
-        return _backend.Guarded(self.pointers[index], many * array.target.size, array.target.alignment)
+        if many * element.size > _MOST_MEMORY:
+            raise ForeignValueError(f"{many} values of type {element.spelling} are larger than any memory")
+        return _backend.Guarded(self.pointers[index], many * element.size, element.alignment)
 
     def finish(self, who: Any, result: Any, boxes: tuple, prepared: tuple) -> Any:
         """What the call gives: the result, and the values of ``:out`` and ``:inout`` parameters."""

@@ -111,9 +111,9 @@ def taker(array: Array, writable: bool = False) -> Callable[[Any], tuple[Any, in
 
 
 def _take(array: Array, value: Any, writable: bool) -> tuple[Any, int | None]:
-    convert = find_converter(array, type(value))
-    if convert is not None:
-        value = convert(value)
+    if array in registered:
+        convert = find_converter(array, type(value))
+        value = value if convert is None else convert(value)
     if value is None:
         return None, 0
     if isinstance(value, (_backend.Guarded, CData)):
@@ -184,6 +184,9 @@ def _in_place(array: Array, value: Any, writable: bool) -> Any:
 
 def _matches(element: CType, view: memoryview) -> bool:
     """Whether the elements of a buffer are C's; an array's dimensions are the buffer's last ones."""
+    key = element, view.format, view.itemsize
+    if view.ndim == 1 and key in _matching:
+        return _matching[key]
     inner = []
     while isinstance(element, Array):
         inner.append(element.length)
@@ -191,4 +194,12 @@ def _matches(element: CType, view: memoryview) -> bool:
     if inner and (view.ndim <= len(inner) or list(view.shape[-len(inner) :]) != inner):
         return False
     found = scalar_of_format(view.format)
-    return found is not None and found.size == view.itemsize and same_representation(element.backend, found.backend)
+    same = found is not None and found.size == view.itemsize and same_representation(element.backend, found.backend)
+    if not inner and found is not None and element in _SCALARS:
+        _matching[key] = same
+    return same
+
+
+_SCALARS = frozenset(WORDS.values())
+#: element, format and size of a buffer's items → whether they are the same, for the vocabulary's own scalars
+_matching: dict[tuple[CType, str, int], bool] = {}
