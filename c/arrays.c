@@ -54,24 +54,12 @@ arrays_prepare(Trampoline *t, PyObject *who, PyObject *const *args, Frame *frame
     return &PyTuple_GET_ITEM(prepared, 0);
 }
 
-/* What the call gives; takes the reference to the result. */
+/* What the call gives, of the result, the values of the '>' and '=' parameters and the memory of arrays.  What C wrote as a
+ * length is taken for what it is only if the call has not `failed`. */
 PyObject *
-arrays_finish(Trampoline *t, PyObject *who, PyObject *result, char *temporaries, Frame *frame)
+arrays_finish(Trampoline *t, PyObject *who, PyObject *result, PyObject *boxes, PyObject *prepared, int failed)
 {
-    PyObject *boxes = PyList_New(0), *value = NULL;
-    for (Parameter *p = t->parameters; boxes && p < t->parameters + t->count; p++) {
-        if (p->converter->code != '>' && p->converter->code != '=')
-            continue;
-        PyObject *one = from_memory(p->converter->inner, temporaries + p->temporary);
-        if (!one || PyList_Append(boxes, one) < 0)
-            Py_CLEAR(boxes);
-        Py_XDECREF(one);
-    }
-    if (boxes)
-        value = PyObject_CallMethod(t->arrays, "finish", "OOOO", who, result, boxes, frame->items[0]);
-    Py_XDECREF(boxes);
-    Py_DECREF(result);
-    return value;
+    return PyObject_CallMethod(t->arrays, "finish", "OOOOO", who, result, boxes, prepared, failed ? Py_True : Py_False);
 }
 
 /* --- callbacks ---------------------------------------------------------------------------------------------------- */

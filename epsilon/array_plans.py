@@ -32,6 +32,7 @@ from epsilon.typesystem import (
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
 _UINTPTR = WORDS["uintptr"].backend
@@ -157,8 +158,11 @@ class Plan:
             raise ForeignValueError(f"{many} values of type {element.spelling} are larger than any memory")
         return _backend.Guarded(self.pointers[index], many * element.size, element.alignment)
 
-    def finish(self, who: Any, result: Any, boxes: tuple, prepared: tuple) -> Any:
-        """What the call gives: the result, and the values of ``:out`` and ``:inout`` parameters."""
+    def finish(self, who: Any, result: Any, boxes: Sequence[Any], prepared: tuple, failed: bool) -> Any:
+        """What the call gives: the result, and the values of ``:out`` and ``:inout`` parameters.
+
+        Where the result ``failed`` its check, a length that C wrote may be anything, and is no error of its own.
+        """
         values = dict(zip(self.passed, prepared, strict=True))
         values.update(zip(self.boxes, boxes, strict=True))
         for index, (array, way) in self.arrays.items():
@@ -170,6 +174,8 @@ class Plan:
             try:
                 if array.counter in self.told:
                     many = values[array.counter]
+                    if failed:
+                        many = min(max(many, 0), room)
                     if not 0 <= many <= room:
                         raise ForeignValueError(f"C wrote {many} as the length into {self.name(who, array.counter)}, "
                                                 f"and there is room for {room}")  # fmt: skip

@@ -38,7 +38,8 @@ class Direction(PointerLike):
         if isinstance(target, Array):  # memory of its own already: what is passed is the pointer to its first element
             self.code = "x"
             return
-        refuse_parameter(target, way)
+        if way == "in" or getattr(target, "free", None) is None:
+            refuse_parameter(target, way)
         if target.size is None:
             raise ForeignTypeError(f"(:{way} {target.spelling}): a value of type {target.spelling} has no size")
         self.code = {"in": "<", "out": ">", "inout": "="}[way]
@@ -198,9 +199,11 @@ class FunctionPointer(PointerLike):
         raise self.refusal(value)
 
     def fits(self, signature: Any) -> bool:
-        """Whether a function of this signature may be called as one of this type: the same number of parameters, each
-        of the same representation (a ``(:in int)`` is a pointer to C)."""
+        """Whether a function of this signature may be called as one of this type: the same convention, the same number
+        of parameters, each of the same representation (a ``(:in int)`` is a pointer to C)."""
         target = self.target
+        if target.abi != signature.abi:
+            return False
         mine, its = (target.result, *target.parameters), (signature.result, *signature.parameters)
         return len(mine) == len(its) and all(map(_crosses_alike, mine, its))
 
