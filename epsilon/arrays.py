@@ -98,13 +98,13 @@ def taker(array: Array, writable: bool = False) -> Callable[[Any], tuple[Any, in
     def take(value: Any) -> tuple[Any, int | None]:
         """The commonest, numbers in a list, are copied at once."""
         if type(value) is list and kinds.issuperset(map(type, value)) and array not in registered:
-            count = len(value)
+            try:
+                data = cffi.newp(packed, value)
+            except (OverflowError, TypeError):  # what follows says which it is
+                return _take(array, value, writable)
+            count = len(data)
             if length is None or length == count:
-                try:
-                    data = cffi.newp(packed, value)
-                    return guarded(pointer_type, count * size, alignment, int(cffi.cast(_UINTPTR, data)), data), count
-                except OverflowError:  # what follows says which it is
-                    pass
+                return guarded(pointer_type, count * size, alignment, int(cffi.cast(_UINTPTR, data)), data), count
         return _take(array, value, writable)
 
     return take
@@ -176,8 +176,8 @@ def _in_place(array: Array, value: Any, writable: bool) -> Any:
         if writable and view.readonly:
             raise ForeignValueError(f"got {shorten(value)}, which is read-only, and C writes to it")
         size, readonly = view.nbytes, view.readonly
-    _check_count(array, size // element.size)
-    hold = cffi.from_buffer(_BYTES, value)
+        _check_count(array, size // element.size)
+        hold = cffi.from_buffer(_BYTES, value)  # while the view keeps it as it is
     address = int(cffi.cast(_UINTPTR, hold))
     return _backend.Guarded(Pointer(element).backend, size, element.alignment, address, hold, readonly)
 

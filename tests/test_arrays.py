@@ -27,6 +27,7 @@ from epsilon import (
 )
 
 SOURCE = r"""
+#include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -79,6 +80,11 @@ int split(const int *xs, int n, int *evens, int *odds, int *n_even, int *n_odd)
     return n;
 }
 
+int scale(const int *xs, int n, double d) { return n; }
+const char *why(double d) { static char text[30]; sprintf(text, "it was %.1f", d); return text; }
+static int calls;
+int again(int *out, int *n)
+{ if (++calls % 3) { *n = -7; errno = EINTR; return -1; } for (int i = 0; i < 3; i++) out[i] = *n; *n = 3; return 0; }
 long vsum(int pairs, ...)
 { va_list a; long t = 0; va_start(a, pairs);
   while (pairs--) { const int *xs = va_arg(a, const int *); int n = va_arg(a, int); t += sum(xs, n); }
@@ -545,6 +551,30 @@ def test_a_check_sees_what_the_caller_passed():
     with pytest.raises(epsilon.ForeignError, match=r"some\(n=2, wanted=1\) gave 7") as caught:
         checked(2, 1)
     assert caught.value.code == 7
+
+
+def test_a_failed_check_is_told_before_a_length_that_means_nothing():
+    some = bind("int some(int *out, int *n, int wanted)", ("out", INTS), ("inout", "int"), check="zero", default="none")
+    assert some(2, 50) == some(2, -50) == "none"
+    seen = []
+    given = bind("int some(int *out, int *n, int wanted)", ("out", INTS), ("inout", "int"), check="zero",
+                 error=lambda result, *arguments: seen.append((result, arguments)) or KeyError("told"))  # fmt: skip
+    with pytest.raises(KeyError):
+        given(2, 50)
+    assert seen == [(7, (2, 50))]
+
+
+def test_an_error_function_of_c_gets_the_arguments_that_were_passed():
+    why = lib.bind("const char *why(double d)")
+    scale = bind("int scale(const int *xs, int n, double d)", INTS, check="zero", error=why)
+    with pytest.raises(epsilon.ForeignError, match=r"scale\(xs=\[1, 2\], d=2.5\) gave 2: it was 2.5"):
+        scale([1, 2], 2.5)
+
+
+def test_a_call_that_is_made_again_has_its_length_again():
+    types = ("out", INTS), ("inout", "int")
+    again = bind("int again(int *out, int *n)", *types, errno=True, check="zero", retry="EINTR")
+    assert again(4) == (0, [4, 4, 4])
 
 
 def test_variadic_pairs_with_arrays():
