@@ -133,6 +133,8 @@ invoke(Trampoline *t, void *address, Cell *cell, Function *f, PyObject *who, PyO
     if (cell)
         cell->inflight++;
     PyObject *const *next = args;
+    if (UNLIKELY(t->counted) && !(next = arrays_prepare(t, who, args, &frame)))
+        goto out;
     Parameter *end = t->parameters + t->count;
     for (Parameter *p = t->parameters; p < end; p++) {
         PyObject *argument = UNLIKELY(p->optional) ? Py_None : *next++;
@@ -193,14 +195,14 @@ invoke(Trampoline *t, void *address, Cell *cell, Function *f, PyObject *who, PyO
         if (passes < 0)
             Py_CLEAR(value);
         else if (passes == 0 && flags & CHECK) {
-            value = result_failed(f, value, args, temporaries);
+            value = result_failed(f, value, args, temporaries, frame.items);
             goto out;
         }
         break;
     }
     if (UNLIKELY(t->outputs)) {
         if (value)
-            value = with_outputs(t, who, value, temporaries);
+            value = with_outputs(t, who, value, temporaries, frame.items, 0);
         else
             release_outputs(t, who, temporaries);
     }

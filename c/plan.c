@@ -244,12 +244,12 @@ plan_temporaries(Trampoline *t)
 static PyObject *
 trampoline_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"signature", "result", "parameters", "fixed", "strategy", "abi", NULL};
-    PyObject *signature, *result, *parameters;
+    static char *names[] = {"signature", "result", "parameters", "fixed", "strategy", "abi", "arrays", NULL};
+    PyObject *signature, *result, *parameters, *arrays = Py_None;
     int fixed = -1, abi = FFI_DEFAULT_ABI;
     const char *strategy = NULL;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO!O!|izi:Trampoline", names, &signature, &ConverterType, &result,
-                                     &PyTuple_Type, &parameters, &fixed, &strategy, &abi))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO!O!|iziO:Trampoline", names, &signature, &ConverterType, &result,
+                                     &PyTuple_Type, &parameters, &fixed, &strategy, &abi, &arrays))
         return NULL;
     Trampoline *self = (Trampoline *)type->tp_alloc(type, 0);
     if (!self)
@@ -280,6 +280,9 @@ trampoline_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     int libffi_only = self->foreign || (fixed >= 0 && !TAIL_IN_REGISTERS) || (strategy && !strcmp(strategy, "libffi"));
     if ((libffi_only || !plan_registers(self)) && plan_libffi(self) < 0)
         goto fail;
+    if (arrays != Py_None && arrays_plan(self, arrays) < 0)
+        goto fail;
+    self->after = self->outputs || self->viewed;
     return (PyObject *)self;
 fail:
     Py_DECREF(self);
@@ -293,6 +296,7 @@ trampoline_traverse(Trampoline *self, visitproc visit, void *arg)
     Py_VISIT(self->result);
     for (int i = 0; i < self->count; i++)
         Py_VISIT(self->parameters[i].converter);
+    Py_VISIT(self->arrays);
     return 0;
 }
 
@@ -309,6 +313,7 @@ trampoline_dealloc(Trampoline *self)
 {
     PyObject_GC_UnTrack(self);
     trampoline_clear(self);
+    Py_CLEAR(self->arrays);
     Py_CLEAR(self->result);
     for (int i = 0; i < self->count; i++)
         Py_CLEAR(self->parameters[i].converter);

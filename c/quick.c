@@ -124,7 +124,7 @@ quick(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwname
         if (UNLIKELY(!value))
             explain(f->declaration, -1);
         else if (options && f->check && UNLIKELY(!quick_passes(t->result, f->check, result)))
-            value = result_failed(f, value, args, NULL);
+            value = result_failed(f, value, args, NULL, NULL);
     }
     if (--cell->inflight == 0 && UNLIKELY(cell->closed))
         cell_leave_slowly(cell);

@@ -44,10 +44,10 @@ result_passes(Function *f, PyObject *value, uint64_t word)
 
 /* The result failed the check: raise, or give what the declaration has for that case.  Takes the reference to `value`. */
 PyObject *
-result_failed(Function *f, PyObject *value, PyObject *const *args, char *temporaries)
+result_failed(Function *f, PyObject *value, PyObject *const *args, char *temporaries, PyObject *const *items)
 {
     Trampoline *t = f->trampoline;
-    if (UNLIKELY(t->outputs) && !(value = with_outputs(t, f->declaration, value, temporaries)))
+    if (UNLIKELY(t->outputs) && !(value = with_outputs(t, f->declaration, value, temporaries, items, 1)))
         return NULL;
     PyObject *number = f->flags & ERRNO ? PyLong_FromLong(saved_errno) : Py_NewRef(Py_None);
     PyObject *given = PyTuple_New(t->taken), *result = NULL;
@@ -147,10 +147,37 @@ release_outputs(Trampoline *t, PyObject *who, char *temporaries)
     release_from(t, 0, who, temporaries);
 }
 
-/* The values of the :out and :inout parameters, after the result.  Takes the reference to `result`. */
-PyObject *
-with_outputs(Trampoline *t, PyObject *who, PyObject *result, char *temporaries)
+/* The same with arrays among them: the plan puts the values together. */
+static PyObject *
+with_arrays(Trampoline *t, PyObject *who, PyObject *result, char *temporaries, PyObject *prepared, int failed)
 {
+    PyObject *boxes = PyList_New(0), *value = NULL;
+    int i = 0;
+    for (; boxes && i < t->count; i++) {
+        const Parameter *p = &t->parameters[i];
+        if (!is_output(p))
+            continue;
+        PyObject *one = output(p, who, temporaries);
+        if (!one || PyList_Append(boxes, one) < 0)
+            Py_CLEAR(boxes);
+        Py_XDECREF(one);
+    }
+    if (boxes)
+        value = arrays_finish(t, who, result, boxes, prepared, failed);
+    else
+        release_from(t, i, who, temporaries);
+    Py_XDECREF(boxes);
+    Py_DECREF(result);
+    return value;
+}
+
+/* The values of the :out and :inout parameters, after the result.  Takes the reference to `result`.  `items` are what the
+ * call's frame keeps; `failed` says that the result failed its check. */
+PyObject *
+with_outputs(Trampoline *t, PyObject *who, PyObject *result, char *temporaries, PyObject *const *items, int failed)
+{
+    if (t->counted)
+        return with_arrays(t, who, result, temporaries, items[0], failed);
     int skip = t->result->code == 'v', place = !skip, i = 0;
     int single = skip && t->outputs == 1;
     PyObject *tuple = single ? NULL : PyTuple_New(t->outputs + !skip);

@@ -87,9 +87,11 @@ typedef struct {
     int temporary;   /* offset into the temporaries of the call, < 0: none */
     char mode;       /* WORD, PIECES, WIDE, REFERENCE */
     char optional;   /* '>' takes no argument */
+    char array;      /* of a plan for arrays: ARRAY, or ARRAY_BACK where its values are given back */
 } Parameter;
 
 enum { WORD, PIECES, WIDE, REFERENCE };
+enum { NO_ARRAY, ARRAY, ARRAY_BACK };
 enum { NO_STRATEGY, BY_REGISTERS, BY_LIBFFI };
 
 /* The one compiled trampoline of a signature. */
@@ -120,6 +122,9 @@ typedef struct {
     ffi_type **callback_types;
     char callback_ready;
     unsigned long long calls, callbacks;
+    PyObject *arrays;          /* the Python object that knows its arrays and their lengths (arrays.c), or NULL */
+    char counted, viewed;      /* whether calls ask it, and whether callbacks do */
+    char after;                /* a callback's result is more than a conversion: outputs, or views to end */
 } Trampoline;
 
 enum { CRITICAL = 1, ERRNO = 2, CHECK = 4, RETRY = 8 };
@@ -259,13 +264,23 @@ int plan_callback(Trampoline *t);
 /* quick.c */
 vectorcallfunc function_entry(const Function *f);
 
+/* arrays.c */
+int arrays_plan(Trampoline *t, PyObject *plan);
+PyObject *const *arrays_prepare(Trampoline *t, PyObject *who, PyObject *const *args, Frame *frame);
+PyObject *arrays_finish(Trampoline *t, PyObject *who, PyObject *result, PyObject *boxes, PyObject *prepared, int failed);
+int arrays_receive(Trampoline *t, PyObject *callable, PyObject *raw, PyObject **vector, PyObject **received);
+PyObject *arrays_spread(Trampoline *t, PyObject *callable, PyObject *received, PyObject *result, PyObject **boxes,
+                        Frame *frame);
+void arrays_end(PyObject *received, PyObject *callable);
+
 /* results.c */
 int word_passes(const Converter *c, char check, uint64_t word);
 int result_passes(Function *f, PyObject *value, uint64_t word);
-PyObject *result_failed(Function *f, PyObject *value, PyObject *const *args, char *temporaries);
+PyObject *result_failed(Function *f, PyObject *value, PyObject *const *args, char *temporaries, PyObject *const *items);
 int try_again(Function *f, long attempt);
 PyObject *take_over(Converter *c, PyObject *who, void *address, PyObject *value);
-PyObject *with_outputs(Trampoline *t, PyObject *who, PyObject *result, char *temporaries);
+PyObject *with_outputs(Trampoline *t, PyObject *who, PyObject *result, char *temporaries, PyObject *const *items,
+                       int failed);
 void release_outputs(Trampoline *t, PyObject *who, char *temporaries);
 
 /* tails.c */

@@ -197,6 +197,45 @@ read_argument(Trampoline *t, int i, Arguments from)
     return read_word(c, word);
 }
 
+/* The arguments of a signature with arrays, into the vector; how many, or -1. */
+static int
+receive_arrays(Trampoline *t, PyObject *callable, Arguments from, PyObject **vector, PyObject **received)
+{
+    PyObject *raw = PyTuple_New(t->count);
+    for (int i = 0; raw && i < t->count; i++) {
+        const Parameter *p = &t->parameters[i];
+        PyObject *value = p->array      ? PyLong_FromVoidPtr(pointer_argument(t, i, from))
+                          : p->optional ? Py_NewRef(Py_None)
+                                        : read_argument(t, i, from);
+        if (value)
+            PyTuple_SET_ITEM(raw, i, value);
+        else
+            Py_CLEAR(raw);
+    }
+    int given = raw ? arrays_receive(t, callable, raw, vector, received) : -1;
+    Py_XDECREF(raw);
+    return given;
+}
+
+/* Write what a callable returned besides its result to C's memory, by way of the plan for arrays. */
+static PyObject *
+spread_arrays(Trampoline *t, PyObject *callable, PyObject *received, PyObject *result, Arguments from, Frame *frame)
+{
+    PyObject *boxes = NULL, *proper = arrays_spread(t, callable, received, result, &boxes, frame);
+    Py_ssize_t place = 0;
+    for (int i = 0; proper && i < t->count; i++) {
+        Converter *c = t->parameters[i].converter;
+        if (c->code != '>' && c->code != '=')
+            continue;
+        void *where = pointer_argument(t, i, from);
+        if (where && to_memory(c->inner, PyTuple_GET_ITEM(boxes, place), where, frame) < 0)
+            Py_CLEAR(proper);
+        place++;
+    }
+    Py_XDECREF(boxes);
+    return proper;
+}
+
 /* C called a closed callback: answer, and let the enclosing call say so. */
 static void
 run_closed(Slot *slot, Record *record, void *where)
@@ -253,9 +292,9 @@ run(Slot *slot, Record *record, void *where, Arguments from)
         vector = alloca((size_t)(t->count + 1) * sizeof(PyObject *));
     PyObject *kept[OWNED_PER_PARAMETER + 1];
     Frame frame = {kept, 0, NULL};
-    if (UNLIKELY(t->outputs))
+    if (UNLIKELY(t->after))
         frame.items = alloca((size_t)((t->outputs + 2) * OWNED_PER_PARAMETER) * sizeof(PyObject *));
-    PyObject *result = NULL;
+    PyObject *result = NULL, *received = NULL;
     int given = 0, done = 0;
     const Parameter *p = t->parameters;
     if (LIKELY(t->words_only) && LIKELY(!t->outputs) && LIKELY(from.words != NULL))
@@ -265,6 +304,12 @@ run(Slot *slot, Record *record, void *where, Arguments from)
                 goto out;
             vector[++given] = argument;
         }
+    else if (UNLIKELY(t->viewed)) {
+        int count = receive_arrays(t, callable, from, vector, &received);
+        if (UNLIKELY(count < 0))
+            goto out;
+        given = count;
+    }
     else
         for (int i = 0; i < t->count; i++) {
             if (p[i].optional)
@@ -280,9 +325,15 @@ run(Slot *slot, Record *record, void *where, Arguments from)
                                         : PyObject_Vectorcall(callable, vector + 1, nargsf, NULL);
     if (UNLIKELY(!result))
         goto out;
-    if (UNLIKELY(t->outputs) && !(result = spread_outputs(t, result, from, &frame))) {
-        explain(callable, -1);
-        goto out;
+    if (UNLIKELY(t->after)) {
+        result = t->viewed ? spread_arrays(t, callable, received, result, from, &frame)
+                           : spread_outputs(t, result, from, &frame);
+        if (!result) {
+            explain(callable, -1);
+            goto out;
+        }
+        if (keep_result(slot, &frame) < 0)
+            goto out;
     }
     int64_t number;
     if (LIKELY(t->result->code == 'i') && LIKELY(compact(result, &number)) &&
@@ -304,10 +355,14 @@ out:
         if (exception)
             give_exception(exception);
         park(record, callable);
+        if (received)
+            arrays_end(received, callable);
     }
     while (given)
         Py_DECREF(vector[given--]);
     Py_XDECREF(result);
+    if (UNLIKELY(t->after))
+        Py_XDECREF(received);
     while (UNLIKELY(frame.count))
         Py_DECREF(frame.items[--frame.count]);
     slot->entered--;

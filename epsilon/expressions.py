@@ -29,6 +29,7 @@ from epsilon.typesystem import (
     StructCType,
     TypeObject,
     UserType,
+    linked,
     owned_type,
     pointer_to,
     tagged,
@@ -228,11 +229,17 @@ def _enumeration(kind: str):
     return make
 
 
-def _array(target: Any, length: Any = None) -> CType:
-    length = None if length is None else _plain(length)
-    if length is not None and (not isinstance(length, int) or length < 0):
-        raise ForeignTypeError(f"('array', …, {shorten(length)}): the length is an int of 0 or more")
-    return Array(ctype(target), length)
+def _array(target: Any, many: Any = None, *, length: Any = None) -> CType:
+    many = None if many is None else _plain(many)
+    if many is not None and (not isinstance(many, int) or many < 0):
+        raise ForeignTypeError(f"('array', …, {shorten(many)}): the length is an int of 0 or more")
+    if length is None:
+        return Array(ctype(target), many)
+    counter = word_of(length) or length
+    if many is not None or not (isinstance(counter, str) or (type(counter) is int and counter >= 0)):
+        raise ForeignTypeError(f"('array', …, {{'length': {shorten(length)}}}): the name of the parameter that has the "
+                               "length is wanted, or its index, and no other length")  # fmt: skip
+    return Array(ctype(target), None, plain_word(counter).replace("-", "_") if isinstance(counter, str) else counter)
 
 
 def _buffer(way: Any = None) -> CType:
@@ -268,7 +275,7 @@ def parameter_types(expressions: Any) -> tuple[tuple[CType, ...], bool]:
 
 def _function(result: Any = "void", parameters: Any = (), abi: str = "default") -> CType:
     types, variadic = parameter_types(parameters)
-    return FunctionPointer(FunctionType(ctype(result), types, variadic, abi))
+    return FunctionPointer(FunctionType(ctype(result), linked(types), variadic, abi))
 
 
 _COMPOUND = {
@@ -295,7 +302,7 @@ _USAGE = {
     "union": "('union', NAME)",
     "enum": "('enum', NAME)",
     "flags": "('flags', NAME)",
-    "array": "('array', TYPE, LENGTH)",
+    "array": "('array', TYPE, LENGTH) or ('array', TYPE, {'length': PARAMETER})",
     "buffer": "('buffer', 'writable')",
     "function": "('function', RESULT, [PARAMETERS])",
 }
@@ -325,7 +332,8 @@ def spell(found: CType) -> Any:
     if isinstance(found, Direction):
         return [found.way, spell(found.target)]
     if isinstance(found, Array):
-        return ["array", spell(found.target)] + ([] if found.length is None else [found.length])
+        length = [] if found.length is None else [found.length]
+        return ["array", spell(found.target), *(length if found.counter is None else [{"length": found.counter}])]
     if isinstance(found, StructCType):
         return [found.kind, found.tag]
     if isinstance(found, Enumeration):

@@ -88,6 +88,7 @@ class Unknown(CType):
     """Stands for a type that only run time knows; ``said`` tells whether its C text says all there is to say."""
 
     __slots__ = ("said", "text")
+    only_run_time = True
 
     def setup(self, text: str, said: bool) -> None:
         self.text, self.said = text, said
@@ -284,6 +285,8 @@ def _compound(bare: Sequence, model: Any) -> Type:
     if len(arguments) < shape.fewest:
         raise FormError(f"{shown(bare)} is no type; it is written {shape.spelling}", model)
     found, forms, fixed = shape.read(head, arguments)
+    if head == "array" and "length" in options:
+        options["length"] = _parameter_name(options["length"])
     literals = {name: _literal(value) for name, value in options.items()}
     known = {name: value for name, value in literals.items() if value is not RUN_TIME}
     if not isinstance(found, CType):
@@ -375,6 +378,16 @@ def _of_array(head: str, arguments: list) -> tuple:
     return [*known, length], [*forms, length], element.fixed
 
 
+def _parameter_name(model: Any) -> Any:
+    """The parameter that has an array's length: a name, or an index."""
+    bare = unquoted(model)
+    if isinstance(bare, (Symbol, String)) and bare and bare not in (Symbol("None"), Symbol("True"), Symbol("False")):
+        return String(c_name(bare))
+    if isinstance(bare, Integer) and bare >= 0:
+        return bare
+    raise FormError(f"the parameter that has the length is named by a symbol, not by {shown(bare)}", model)
+
+
 def _of_buffer(head: str, arguments: list) -> tuple:
     words = [_literal(argument) for argument in arguments]
     return words, words, True
@@ -410,7 +423,7 @@ _COMPOUND = {
     "union": Shape(_of_tag, 1, 1, "(:union TAG)"),
     "enum": Shape(_of_enum, 1, 1, "(:enum NAME)"),
     "flags": Shape(_of_enum, 1, 1, "(:flags NAME)"),
-    "array": Shape(_of_array, 1, 2, "(:array TYPE LENGTH)"),
+    "array": Shape(_of_array, 1, 2, "(:array TYPE LENGTH) or (:array TYPE :length PARAMETER)", ("length",)),
     "string": Shape(_of_types, 0, 0, "(:string :encoding …)", ("encoding", "errors", "free")),
     "buffer": Shape(_of_buffer, 0, 1, "(:buffer :writable)"),
     "function": Shape(_of_function, 2, 2, "(:function RESULT (TYPE …))", ("abi",)),

@@ -39,7 +39,7 @@ from epsilon.form_types import (
 )
 from epsilon.options import CHECKS, OF_ONE, OPTIONS
 from epsilon.signatures import ABIS
-from epsilon.typesystem import WORDS, tagged
+from epsilon.typesystem import WORDS, array_of, counter_index, tagged, way_of
 
 
 def read(compiler: Any, macro: str, fields: Sequence[Any], patterns: Sequence[Parser]) -> Any:
@@ -164,7 +164,7 @@ CHECKED_RESULT = any_form("the result's type") >> _checked_result
 #: a pointer, and in either order the index and the type of the element, of which one or both may be missing
 ELEMENT = (value("a pointer") + many(FORM)) >> _element
 #: a list of types, and nothing that could be another list
-TYPES = some(looks_like_types).named("a list of parameter types") >> read_types
+TYPES = some(looks_like_types).named("a list of parameter types") >> (lambda model: _types(model))
 #: an instance's type: what define-c-struct made
 STRUCT = some(lambda model: isinstance(unquoted(model), (Symbol, Expression)) and not _spells_type(model))
 STRUCT = STRUCT.named("a struct type") >> unquoted
@@ -249,8 +249,31 @@ def _distinct(parameters: list[Parameter]) -> list[Parameter]:
     return parameters
 
 
+def lengths(parameters: list[Parameter]) -> frozenset[int]:
+    """The parameters, as indices, that the arrays among them fill in: those that have the lengths of arguments."""
+    typed = [found for found in parameters if found.type is not None]
+    filled = set()
+    for parameter in typed:
+        array = array_of(parameter.type.ctype)
+        if array is None or array.counter is None:
+            continue
+        try:
+            what = shown(parameter.symbol) if parameter.symbol else parameter.type.ctype.spelling
+            index = counter_index(array.counter, len(typed), [found.name for found in typed], what)
+        except ForeignTypeError as error:
+            raise FormError(str(error), parameter.model) from None
+        if way_of(parameter.type.ctype) != "out":
+            filled.add(index)
+    return frozenset(filled)
+
+
+def _with_lengths(parameters: list[Parameter]) -> list[Parameter]:
+    lengths(parameters)
+    return parameters
+
+
 def _named_types(model: Any) -> list[Parameter]:
-    found = _distinct([_parameter(item) for item in unquoted(model)])
+    found = _with_lengths(_distinct([_parameter(item) for item in unquoted(model)]))
     if found and found[-1].type is None:
         raise FormError("a callback cannot be variadic: C does not say what it passed", found[-1].model)
     return found
@@ -258,7 +281,7 @@ def _named_types(model: Any) -> list[Parameter]:
 
 _PAIR = some(is_list).named("(NAME TYPE)")
 #: the parameters of a function, one after the other
-PARAMETERS = many((_PAIR | some(is_ellipsis)) >> _parameter) >> _distinct
+PARAMETERS = many((_PAIR | some(is_ellipsis)) >> _parameter) >> _distinct >> _with_lengths
 #: the parameters of a callback, in a list of their own
 PARAMETER_LIST = some(is_list).named("a list of parameters, ((NAME TYPE) …)") >> _named_types
 
@@ -291,9 +314,23 @@ def declaration(symbols: list[String], result: Type, parameters: Iterable[Parame
     return text, {"special": special, "symbols": None if plain and len(symbols) == 1 else symbols}
 
 
+def _types(model: Any) -> tuple[list[Type], bool]:
+    """A list of types without names."""
+    found = read_types(model)
+    lengths([parameter._replace(model=model) for parameter in nameless(found)])
+    return found
+
+
 def inputs(parameters: Iterable[Parameter]) -> list[Symbol]:
-    """The parameters that a callback's body receives: all but ``(:out T)``, which it returns."""
-    return [found.symbol for found in parameters if getattr(found.type.ctype, "way", "in") != "out"]
+    """The parameters that a callback's body receives: all but ``(:out T)``, which it returns, and the lengths of the
+    arrays that it receives."""
+    parameters = list(parameters)
+    known = lengths(parameters)
+    return [
+        found.symbol
+        for index, found in enumerate(parameters)
+        if way_of(found.type.ctype) != "out" and index not in known
+    ]
 
 
 # --- structs --------------------------------------------------------------------------------------------------------
@@ -302,6 +339,9 @@ def inputs(parameters: Iterable[Parameter]) -> list[Symbol]:
 def _struct(fields: tuple) -> tuple[Symbol, str, dict]:
     name, items = fields
     members = _distinct([_parameter(_with_itself(item, name)) for item in items])
+    for member in members:
+        if array_of(member.type.ctype) is not None and array_of(member.type.ctype).counter is not None:
+            raise FormError(f"the member {member.symbol}: {member.type.ctype.only_parameter}", member.model)
     parts = [f"{found.type.ctype.declare(found.name).rstrip()};" for found in members]
     special = {found.name: found.type.form for found in members if not found.type.sayable()}
     return name, f"struct {c_name(name)} {{ {' '.join(parts)} }};", special

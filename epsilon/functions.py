@@ -28,7 +28,16 @@ from epsilon.options import check_option_names, owned_result, read_options
 from epsilon.results import check_failed, owned_symbols, releaser, take
 from epsilon.signatures import Signature, registry, signature_of
 from epsilon.structs import Struct
-from epsilon.typesystem import VOID_POINTER_TYPE, WORDS, Converted, CType, Direction, FunctionType
+from epsilon.typesystem import (
+    VOID_POINTER_TYPE,
+    WORDS,
+    Converted,
+    CType,
+    Direction,
+    FunctionType,
+    array_of,
+    linked,
+)
 from epsilon.typesystem import hooks as type_hooks
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
@@ -115,7 +124,12 @@ class Declaration:
         return [self.name_of(index) for index in self.argument_indices()]
 
     def argument_indices(self) -> list[int]:
-        return [index for index, parameter in enumerate(self.signature.parameters) if not is_output_only(parameter)]
+        filled = self.signature.filled
+        return [
+            index
+            for index, parameter in enumerate(self.signature.parameters)
+            if not is_output_only(parameter) and index not in filled
+        ]
 
     def name_of(self, index: int) -> str:
         return self.names[index] or f"arg{index + 1}"
@@ -190,9 +204,9 @@ def read_declaration(
         if result is not None or parameters is not None:
             raise ForeignTypeError(f"the prototype {word!r} says the types already; pass it alone")
         prototype = _read_prototype(word)
-        return (prototype.name,), _specialised(prototype.type, special, abi), prototype.parameters
+        return (prototype.name,), _specialised(prototype, special, abi), prototype.parameters
     if isinstance(getattr(declaration, "type", None), FunctionType):  # a ``declarator.Prototype``
-        return (declaration.name,), _specialised(declaration.type, special, abi), declaration.parameters
+        return (declaration.name,), _specialised(declaration, special, abi), declaration.parameters
     if word is not None:
         symbols: tuple = (word,)
     else:
@@ -220,7 +234,8 @@ def _read_prototype(text: str) -> Any:
 _parse: Any = None
 
 
-def _specialised(type_: FunctionType, special: Mapping[Any, Any] | None, abi: str) -> Signature:
+def _specialised(prototype: Any, special: Mapping[Any, Any] | None, abi: str) -> Signature:
+    type_ = prototype.type
     if not special:
         return signature_of(type_.result, type_.parameters, type_.variadic, abi)
     parameters, result = list(type_.parameters), type_.result
@@ -229,7 +244,7 @@ def _specialised(type_: FunctionType, special: Mapping[Any, Any] | None, abi: st
             result = ctype(expression)
         else:
             parameters[key] = ctype(expression)
-    return signature_of(result, tuple(parameters), type_.variadic, abi)
+    return signature_of(result, linked(tuple(parameters), prototype.parameters), type_.variadic, abi)
 
 
 def _registered(symbols: tuple[str, ...]) -> Signature:
@@ -287,7 +302,8 @@ def _tail_argument(argument: Any) -> tuple[CType, Any, bool]:
     says both; else C's default promotions (C11 §6.5.2.2), by which a struct stays itself and goes by value."""
     if isinstance(argument, (tuple, list)) and len(argument) == 2:
         found = ctype(argument[0])
-        if found.code == "v" or (found.code == "s" and found.size is None) or is_output_only(found):
+        counted = array_of(found) is not None and array_of(found).counter is not None
+        if found.code == "v" or (found.code == "s" and found.size is None) or is_output_only(found) or counted:
             raise ForeignTypeError(f"got {shorten(argument)}: no argument has type {found.spelling} here")
         alike = isinstance(argument[0], (CType, type)) or is_fixed(argument[0])
         if isinstance(found, Converted) and found.representation.code in "fbBhHcC?":  # which C promotes
@@ -348,7 +364,7 @@ def arrange(who: Any, arguments: tuple, keywords: dict[str, Any] | None) -> Any:
     """The positional arguments of a call that came otherwise."""
     if not isinstance(who, Declaration):
         wanted = who.signature
-        count = len(wanted.parameters)
+        count = len(wanted.parameters) - len(wanted.filled) - sum(map(is_output_only, wanted.parameters))
         raise ForeignTypeError(f"trampoline of {wanted}: call it with an address and {count} arguments, by "
                                f"position; {len(arguments)} given")  # fmt: skip
     names = who.argument_names

@@ -342,6 +342,15 @@ def _word_of_format(text: str) -> str | None:
     return _FORMATS.get(text.removeprefix("@"))
 
 
+def scalar_of_format(text: str) -> CType | None:
+    """The C type of a buffer's elements, complex ones and long doubles included; None where they are no C scalars."""
+    word = _word_of_format(text) or _MORE_FORMATS.get(text.removeprefix("@"))
+    return None if word is None else WORDS[word]
+
+
+#: of NumPy's and ctypes' (PEP 3118)
+_MORE_FORMATS = {"g": "long-double", "Zf": "float-complex", "Zd": "double-complex"}
+
 _CHARACTERS = cffi.new_array_type(cffi.new_pointer_type(cffi.new_primitive_type("char")), None)
 
 
@@ -518,19 +527,14 @@ def struct_pointer(struct: Any) -> ForeignMemory:
     return ForeignMemory(type(struct).ctype, 1, _backend.address_of(struct), struct)
 
 
-def copy_sequence(array: Array, values: Any) -> ForeignMemory:
-    """The copy that a sequence argument becomes."""
-    if isinstance(values, (str, bytes)) and array.target.code in "cCbB":
-        values = characters(array.target, values)
-    elif isinstance(values, (str, bytes)) or not hasattr(values, "__iter__"):
-        raise array.refusal(values)
-    values = list(values)
-    if array.length is not None and len(values) != array.length:
-        raise ForeignValueError(f"got {len(values)} values, wanted {array.length}")
-    return foreign_alloc(array.target, max(len(values), 1), values)
+def array_taker(array: Array) -> Any:
+    """What makes the pointer that is passed for an array: ``arrays.taker``, which is imported for the first array."""
+    from epsilon.arrays import taker
+
+    return taker(array)
 
 
-type_hooks["copy_sequence"] = copy_sequence
+type_hooks["array_taker"] = array_taker
 
 
 # --- sizes ----------------------------------------------------------------------------------------------------------

@@ -22,6 +22,8 @@ from epsilon.typesystem import (
     Pointer,
     String,
     same_representation,
+    told,
+    way_of,
 )
 from epsilon.typesystem import hooks as type_hooks
 
@@ -172,8 +174,9 @@ def _places(symbol: str, signature: Signature, errno: bool, function: Any) -> li
     """Where the arguments of ``function`` come from: by their C types, the code first, then the call's arguments and
     outputs from the left, each once."""
     code = WORDS["int"] if errno else signature.result
-    arguments = [found for found in signature.parameters if not (isinstance(found, Direction) and found.way == "out")]
-    outputs = [found.target for found in signature.parameters if isinstance(found, Direction) and found.way != "in"]
+    every, implied = list(enumerate(signature.parameters)), told(signature.parameters)
+    arguments = [found for index, found in every if way_of(found) != "out" and index not in signature.filled]
+    outputs = [found.target for index, found in every if way_of(found) != "in" and index not in implied]
     sources: list[tuple[str, int, CType]] = [("code", 0, code)]
     sources += [("argument", place, found) for place, found in enumerate(arguments)]
     sources += [("output", place, found) for place, found in enumerate(outputs)]

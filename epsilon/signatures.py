@@ -15,7 +15,7 @@ from _thread import RLock
 from epsilon import _backend
 from epsilon.errors import ForeignTypeError, nearest, shorten
 from epsilon.expressions import ctype, is_fixed, known_names, parameter_types, plain_word, spell, word_of
-from epsilon.typesystem import Array, CType, Direction, FunctionType, StructCType, Void
+from epsilon.typesystem import Array, CType, Direction, FunctionType, StructCType, Void, array_of, filled, linked
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
 if TYPE_CHECKING:
@@ -46,7 +46,9 @@ class Signature:
     <Signature unsigned long (const char *)>
     """
 
-    __slots__ = ("__weakref__", "_trampoline", "abi", "parameters", "result", "variadic")
+    __slots__ = ("__weakref__", "_trampoline", "abi", "filled", "parameters", "result", "variadic")
+    #: the parameters that take no argument because an array's length goes there, as indices
+    filled: frozenset[int]
     result: CType
     parameters: tuple[CType, ...]
     variadic: bool
@@ -84,7 +86,13 @@ class Signature:
         self.check_size(parameters)
         forced = "libffi" if _backend.strategy == "libffi" else None
         converters = tuple(parameter.converter for parameter in parameters)
-        return _backend.Trampoline(self, self.result.converter, converters, fixed, forced, CONVENTIONS[self.abi])
+        arrays = None
+        if any(array_of(parameter) is not None for parameter in parameters):
+            from epsilon.array_plans import plan_of
+
+            arrays = plan_of(self.result, parameters)
+        convention = CONVENTIONS[self.abi]
+        return _backend.Trampoline(self, self.result.converter, converters, fixed, forced, convention, arrays)
 
     def check_size(self, parameters: tuple[CType, ...]) -> None:
         """Refuse what the C stack could not hold: C11 §5.2.4.1 asks of a compiler for 127 arguments."""
@@ -148,8 +156,10 @@ def signature_of(
             raise ForeignTypeError(f"parameter {index} has type {parameter.spelling}, which has no values")
         if parameter.code == "s" and parameter.size is None:
             raise ForeignTypeError(f"parameter {index} is {parameter.spelling}, whose definition is not known")
+    parameters = linked(parameters)
     with _lock:
         self = object.__new__(Signature)
+        self.filled = filled(parameters)
         self.result, self.parameters, self.variadic, self.abi = result, parameters, variadic, abi
         self._trampoline = None
         canonical = _interned.setdefault((result, parameters, variadic, abi), self)

@@ -107,8 +107,8 @@ class Trampoline:
     """The one compiled trampoline of a signature: trampoline(address, *arguments)."""
 
     __slots__ = (
-        "_boxed", "_callback_type", "_calls_back", "_result_pointer", "calls", "callbacks", "outputs", "parameters",
-        "pointer", "result", "signature", "simple", "taken", "variadic",
+        "_boxed", "_callback_type", "_calls_back", "_result_pointer", "arrays", "calls", "callbacks", "counted",
+        "outputs", "parameters", "pointer", "result", "signature", "simple", "taken", "variadic", "viewed",
     )  # fmt: skip
     #: how calls are made
     strategy = "cffi"
@@ -121,6 +121,7 @@ class Trampoline:
         fixed: int = -1,
         strategy: str | None = None,
         abi: int = 0,
+        arrays: Any = None,
     ):
         if not isinstance(result, Converter):
             raise TypeError("result is a Converter")
@@ -129,6 +130,8 @@ class Trampoline:
         if abi:
             raise needs_shim(f"{signature}: the calling convention {signature.abi}")
         self.signature, self.result = signature, result
+        #: what knows of arrays and their lengths (``array_plans.Plan``), or None
+        self.arrays = arrays
         #: whether more arguments may follow: they make it a call through another trampoline
         self.variadic = fixed == len(parameters)
         #: calls made through it, callbacks received through it
@@ -149,6 +152,11 @@ class Trampoline:
         self.outputs = sum(parameter.target is not None for parameter in self.parameters)
         #: whether each argument becomes one value
         self.simple = all(each.takes and each.target is None and each.add is None for each in self.parameters)
+        #: whether calls ask the plan for arrays, and whether callbacks do
+        self.counted = self.arrays is not None and self.arrays.counted
+        self.viewed = self.arrays is not None and self.arrays.viewed
+        if self.counted:
+            self.taken, self.simple = self.arrays.taken, False
         #: whether C may get a function pointer; one that it has from an earlier call is not seen here
         self._calls_back = any(converter.base.code in "pP" for converter in parameters)
         written = self.parameters if fixed < 0 else self.parameters[:fixed]
@@ -208,7 +216,7 @@ class Trampoline:
         kept: list[Any] = []
         outputs: list[Any] = []
         try:
-            self.prepare(arguments, values, kept, outputs, who)
+            prepared = self.prepare(arguments, values, kept, outputs, who)
             first = [cffi.buffer(box)[:] for _, box in outputs] if not plain and function._retry else []
             attempt = 1
             while True:
@@ -220,17 +228,18 @@ class Trampoline:
                     self.release(outputs, who)
                     for (_, box), content in zip(outputs, first, strict=True):
                         cffi.buffer(box)[:] = content
-                    self.check_alive(arguments, kept, who)
+                    self.check_alive(prepared, kept, who)
                     attempt += 1
                     continue
                 if function._raises:
-                    return function._failed(self.with_outputs(value, outputs, who), arguments, record)
+                    return function._failed(self.with_outputs(value, outputs, who, prepared, True), arguments, record)
                 break
-            return self.with_outputs(value, outputs, who)
+            return self.with_outputs(value, outputs, who, prepared)
         finally:
             # what the arguments lent to C is theirs again, even while a traceback holds this frame
             values.clear()
             kept.clear()
+            prepared = ()
             if cell is not None:  # not before: the result may be a text within the library
                 cell.leave(record)
 
@@ -256,9 +265,11 @@ class Trampoline:
             if depth:
                 cffi.set_errno(outer_errno)
 
-    def prepare(self, arguments: tuple, values: list, kept: list, outputs: list, who: Any) -> None:
-        """Convert the arguments."""
+    def prepare(self, arguments: tuple, values: list, kept: list, outputs: list, who: Any) -> tuple:
+        """Convert the arguments; what was converted, which is more than was passed where arrays have lengths."""
         place = 0
+        if self.counted:
+            arguments = self.arrays.prepare(who, arguments)
         try:
             if self.simple:
                 for parameter in self.parameters:
@@ -277,9 +288,11 @@ class Trampoline:
                         parameter.add(values, made)
                     place += 1
         except BaseException as error:
+            given = arguments = ()  # memory of arrays, which the traceback would keep
             explain(who, place, error)
             raise
         self.check_alive(arguments, kept, who)
+        return arguments
 
     def check_alive(self, arguments: tuple, kept: list, who: Any) -> None:
         """Refuse memory that has ended meanwhile: the conversion of a later argument may have ended it."""
@@ -317,9 +330,9 @@ class Trampoline:
         for inner, box in outputs:
             _free(inner, box[0], who)
 
-    def with_outputs(self, result: Any, outputs: list, who: Any) -> Any:
-        """The values of the :out and :inout parameters, after the result."""
-        if not outputs:
+    def with_outputs(self, result: Any, outputs: list, who: Any, prepared: tuple, failed: bool = False) -> Any:
+        """The values of the :out and :inout parameters, after the result; ``failed``: which failed its check."""
+        if not outputs and not (self.counted and self.arrays.outputs):
             return result
         found = []
         for place, (inner, box) in enumerate(outputs):
@@ -329,6 +342,8 @@ class Trampoline:
                 self.release(outputs[place:], who)
                 raise
             found.append(_taken(inner, box[0], value, who) if inner.owned else value)
+        if self.counted:
+            return self.arrays.finish(who, result, found, prepared, failed)
         if self.result.code != "v":
             return (result, *found)
         return found[0] if len(found) == 1 else tuple(found)

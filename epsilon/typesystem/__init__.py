@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from epsilon.typesystem.base import VOID_POINTER, CData, CType, find_converter, register_converter
 from epsilon.typesystem.converted import Converted, Object, UserType
+from epsilon.typesystem.counts import array_of, check_callback, counter_index, filled, linked, told, way_of
 from epsilon.typesystem.derived import Array, Direction, FunctionPointer, FunctionType, decay, hooks, pointer_to
 from epsilon.typesystem.enumerations import ENUMS, Enumeration, EnumValue, FlagsValue, underlying
 from epsilon.typesystem.handles import Handle, object_handle
@@ -97,12 +98,17 @@ __all__ = [
     "WCHAR_IS_SIGNED",
     "WORDS",
     "WideCharacter",
+    "array_of",
     "characters",
+    "check_callback",
+    "counter_index",
     "decay",
+    "filled",
     "find_converter",
     "foreign_address",
     "has_buffer",
     "hooks",
+    "linked",
     "new_tagged",
     "object_handle",
     "owned_type",
@@ -111,6 +117,8 @@ __all__ = [
     "register_converter",
     "same_representation",
     "tagged",
+    "told",
     "underlying",
     "view",
+    "way_of",
 ]
