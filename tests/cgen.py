@@ -20,7 +20,6 @@ import _cffi_backend as cffi
 
 import epsilon
 from epsilon import _backend
-from epsilon.structs import Struct
 
 PRELUDE = """
 #include <complex.h>
@@ -72,6 +71,10 @@ class Kind:
     def judge(self, expression: str, value: Any) -> str:
         """C's condition that ``expression`` is ``value``."""
         return self.same(expression, f"({self.literal(value)})")
+
+    def plain(self, value: Any) -> str:
+        """What a value may be compared by: -0.0 and 0.0 told apart, and any NaN like any other."""
+        return repr(value)
 
 
 def _integer_literal(c: str) -> Callable[[int], str]:
@@ -149,36 +152,88 @@ ALIGNMENT = {"signed char": 1, "uint8_t": 1, "short": 2, "unsigned short": 2, "i
 
 @dataclass(frozen=True)
 class StructKind(Kind):
-    """A struct or union; ``members`` are those of a struct of scalars."""
+    """A struct or union; ``parts`` are the members that hold its value, by name: each a kind, a list for an array, a
+    dict for a struct or union inside."""
 
     tag: str = ""
-    members: tuple[Kind, ...] = ()
     define: str = ""
+    parts: dict[str, Any] = field(default_factory=dict, hash=False)
 
     def judge(self, expression: str, value: Any) -> str:
-        """Member by member, where they are listed: C reads one literal for each, and no copy of the whole."""
-        if not self.members:
-            return super().judge(expression, value)
-        parts = [member.judge(f"{expression}.m{i}", value[f"m{i}"]) for i, member in enumerate(self.members)]
-        return f"({' && '.join(parts)})"
+        """Member by member: C reads one literal for each, and no copy of the whole."""
+        return _judge(self.parts, expression, value)
+
+    def plain(self, value: Any) -> Any:
+        return _plain(self.parts, value)
+
+
+def _literal(part: Any, value: Any) -> str:
+    """C's initializer for ``value`` of one of a struct's parts."""
+    if isinstance(part, dict):
+        return "{" + ", ".join(f".{name} = {_literal(inner, value[name])}" for name, inner in part.items()) + "}"
+    if isinstance(part, list):
+        return "{" + ", ".join(_literal(inner, value[index]) for index, inner in enumerate(part)) + "}"
+    return part.literal(value)
+
+
+def _same(part: Any, a: str, b: str) -> str:
+    """C's comparison of two such values."""
+    if isinstance(part, Kind):
+        return part.same(a, b)
+    return "(" + " && ".join(_same(inner, a + path, b + path) for path, _, inner in _inside(part)) + ")"
+
+
+def _judge(part: Any, expression: str, value: Any) -> str:
+    """C's condition that ``expression`` is such a value."""
+    if isinstance(part, Kind):
+        return part.judge(expression, value)
+    return "(" + " && ".join(_judge(inner, expression + path, value[key]) for path, key, inner in _inside(part)) + ")"
+
+
+def _inside(part: dict[str, Any] | list[Any]) -> Iterable[tuple[str, Any, Any]]:
+    """For each part inside: how C reaches it, how Python does, and the part."""
+    if isinstance(part, dict):
+        return [(f".{name}", name, inner) for name, inner in part.items()]
+    return [(f"[{index}]", index, inner) for index, inner in enumerate(part)]
+
+
+def _plain(part: Any, value: Any) -> Any:
+    """What Python compares: of a union the member that holds the value, for the others may have bytes beyond it."""
+    return part.plain(value) if isinstance(part, Kind) else [_plain(one, value[key]) for _, key, one in _inside(part)]
+
+
+def _draw(part: Any, rng: random.Random) -> Any:
+    """A value for each part."""
+    if isinstance(part, dict):
+        return {name: _draw(inner, rng) for name, inner in part.items()}
+    return [_draw(inner, rng) for inner in part] if isinstance(part, list) else part.draw(rng)
+
+
+def record(c: str, body: str, parts: dict[str, Any]) -> StructKind:
+    """``c { body };``, a struct or union that both sides read as C; ``parts`` are as in :class:`StructKind`."""
+    tag = c.split()[1]
+    made = epsilon.define_c_struct_auto(tag, f"{c} {{ {body} }};")
+    return _struct_kind(made, c, tag, body, parts)
 
 
 def struct_kind(tag: str, members: Sequence[Kind]) -> StructKind:
     """``struct tag`` with members ``m0``, ``m1`` …, defined in C and in Epsilon."""
     made = epsilon.define_c_struct(tag, [(f"m{index}", member.word) for index, member in enumerate(members)])
-
-    def literal(value: Any) -> str:
-        inner = ", ".join(member.literal(value[f"m{index}"]) for index, member in enumerate(members))
-        return f"(struct {tag}){{{inner}}}"
-
-    def same(a: str, b: str) -> str:
-        return "(" + " && ".join(m.same(f"{a}.m{i}", f"{b}.m{i}") for i, m in enumerate(members)) + ")"
-
-    def draw(rng: random.Random) -> Any:
-        return made(*(member.draw(rng) for member in members))
-
     body = " ".join(f"{member.c} m{index};" for index, member in enumerate(members))
-    return StructKind(made, f"struct {tag}", literal, same, draw, tag, tuple(members), f"struct {tag} {{ {body} }};\n")
+    return _struct_kind(made, f"struct {tag}", tag, body, {f"m{index}": member for index, member in enumerate(members)})
+
+
+def _struct_kind(made: Any, c: str, tag: str, body: str, parts: dict[str, Any]) -> StructKind:
+    return StructKind(
+        made,
+        c,
+        lambda value: f"({c}){_literal(parts, value)}",
+        lambda a, b: _same(parts, a, b),
+        lambda rng: made(**_draw(parts, rng)),
+        tag,
+        f"{c} {{ {body} }};\n",
+        parts,
+    )
 
 
 def size_of(members: Iterable[Kind]) -> int:
@@ -203,50 +258,6 @@ def members_of_size(size: int, rng: random.Random) -> list[Kind]:
             return members
 
 
-# --- nested aggregates ----------------------------------------------------------------------------------------------
-
-
-def _literal(part: Any, value: Any) -> str:
-    """C's initializer for ``value``; ``part`` is a kind, a list of an array's parts, or a dict of the members'."""
-    if isinstance(part, dict):
-        return "{" + ", ".join(f".{name} = {_literal(inner, value[name])}" for name, inner in part.items()) + "}"
-    if isinstance(part, list):
-        return "{" + ", ".join(_literal(inner, value[index]) for index, inner in enumerate(part)) + "}"
-    return part.literal(value)
-
-
-def _same(part: Any, a: str, b: str) -> str:
-    """C's comparison of two such values."""
-    if isinstance(part, Kind):
-        return part.same(a, b)
-    inner = ((f".{name}", one) for name, one in part.items()) if isinstance(part, dict) else (
-        (f"[{index}]", one) for index, one in enumerate(part))  # fmt: skip
-    return "(" + " && ".join(_same(one, a + path, b + path) for path, one in inner) + ")"
-
-
-def _draw(part: Any, rng: random.Random) -> Any:
-    """A value for each part."""
-    if isinstance(part, dict):
-        return {name: _draw(inner, rng) for name, inner in part.items()}
-    return [_draw(inner, rng) for inner in part] if isinstance(part, list) else part.draw(rng)
-
-
-def record(c: str, body: str, parts: dict[str, Any]) -> StructKind:
-    """``c { body };``, a struct or union that both sides read as C; ``parts`` are the members that hold the value:
-    each a kind, a list for an array, a dict for a struct inside."""
-    tag = c.split()[1]
-    made = epsilon.define_c_struct_auto(tag, f"{c} {{ {body} }};")
-    return StructKind(
-        made,
-        c,
-        lambda value: f"({c}){_literal(parts, value)}",
-        lambda a, b: _same(parts, a, b),
-        lambda rng: made(**_draw(parts, rng)),
-        tag,
-        define=f"{c} {{ {body} }};\n",
-    )
-
-
 # --- shapes ---------------------------------------------------------------------------------------------------------
 
 
@@ -263,15 +274,6 @@ MS_ABI = Convention("__attribute__((ms_abi)) ", {"abi": "ms_abi"})
 
 class Difference(AssertionError):
     """A value that was another one on the other side."""
-
-
-def plain(value: Any) -> Any:
-    """A value by which others may be compared: -0.0 and 0.0 told apart, and any NaN like any other."""
-    if isinstance(value, Struct):
-        return {name: plain(value[name]) for name in value.keys()}
-    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
-        return [plain(one) for one in value]
-    return repr(value)
 
 
 @dataclass
@@ -363,7 +365,7 @@ class Shape:
         if wrong:
             received = self._received(library, self.parameters[wrong - 1])
             raise self._differ("a call", f"argument {wrong}", self.arguments[wrong - 1], received)
-        if plain(result) != plain(self.value):
+        if self.result.plain(result) != self.result.plain(self.value):
             raise self._differ("a call", "the result", self.value, result)
 
     def check_callback(self, library: epsilon.Library) -> None:
@@ -377,9 +379,9 @@ class Shape:
         words = [kind.word for kind in self.parameters]
         with epsilon.make_callback(receive, self.result.word, words, **self.convention.options) as callback:
             right = library.bind(f"back_{self.name}", "int", ["pointer"])(callback)
-        for place, (sent, arrived) in enumerate(zip(self.arguments, seen, strict=True), 1):
-            if plain(sent) != plain(arrived):
-                raise self._differ("a callback", f"argument {place}", sent, arrived)
+        for place, kind in enumerate(self.parameters):
+            if kind.plain(self.arguments[place]) != kind.plain(seen[place]):
+                raise self._differ("a callback", f"argument {place + 1}", self.arguments[place], seen[place])
         if not right:
             raise self._differ("a callback", "the result", self.value, self._received(library, self.result))
 

@@ -1,14 +1,14 @@
 """Enumerates signatures and holds every call and callback against the C compiler: ``make conformance``.
 
 The parameters are those that an ABI must decide about: ``int``, ``long``, ``float``, ``double``, a pointer, and each
-struct of one to three members of ``char``, ``int``, ``float``, ``double`` and a pointer: 160 types.  There are 4,121,761
-lists of up to three of them.  Each stands behind eight prefixes, which leave it all the registers, or two, one or none of
-a sort, so that a struct straddles their end; and the results go through all the types in turn.
+struct of one to three members of ``char``, ``int``, ``float``, ``double`` and a pointer: 160 types.  There are
+4,121,761 lists of up to three of them.  Each stands behind eight prefixes, which leave it all the registers, or two,
+one or none of a sort, so that a struct straddles their end; and the results go through all the types in turn.
 
-A run takes ``--count`` of them, in an order that ``--seed`` decides: every list of no parameter and of one behind each
-prefix, as the rest allows, then lists of two and of three from all over the enumeration.  C is written from the same
-enumeration (``cgen``), compiled once, half of it with ``-O2``, and called under each strategy in a process of its own.
-C judges what it receives, Python what comes back.
+A run takes ``--count`` of them, which ``--seed`` chooses: an eighth with at most one parameter (all there are, where
+the count allows), then lists of two and of three from all over the enumeration, half of them without a prefix.  C is
+written from the same enumeration (``cgen``), compiled once, half of it with ``-O2``, and called under each strategy in
+a process of its own.  C judges what it receives, Python what comes back.
 """
 
 from __future__ import annotations
@@ -186,8 +186,9 @@ def run_child(folder: Path, strategy: str, count: int, seed: int) -> tuple[str, 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run them all under every strategy; the exit status says whether there was no difference."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=24000, help="shapes, each called and called back (24000)")
-    parser.add_argument("--seed", type=int, default=int(datetime.date.today().strftime("%Y%m%d")), help="(today's date)")
+    parser.add_argument("--count", type=int, default=40000, help="shapes, each called and called back (40000)")
+    today = int(datetime.date.today().strftime("%Y%m%d"))
+    parser.add_argument("--seed", type=int, default=today, help="chooses the shapes and the values (today's date)")
     parser.add_argument("--run-in", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.run_in:

@@ -65,7 +65,7 @@ def pytest_configure() -> None:
 
 
 def pytest_report_header() -> list[str]:
-    """Two lines on top of the test run: which Epsilon is tested, and how it calls; and what repeats the random tests."""
+    """On top of the test run: which Epsilon is tested, and how it calls; and what repeats the random tests."""
     import epsilon
     from epsilon import _backend
 

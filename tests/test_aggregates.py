@@ -69,6 +69,9 @@ UNIONS = [
     record("union of_long_or_double", "long l; double d;", {"d": DOUBLE}),
     record("union of_32_bytes", "double d[4]; float f;", {"d": [DOUBLE] * 4}),
     record("union of_40_bytes", "char c; int64_t l[5];", {"l": [INT64] * 5}),
+    # its scalars, one after another, would take as many bytes as they do over one another
+    record("struct union_and_its_padding", "union { double d; unsigned i; uint8_t b; } u; signed char c;",
+           {"u": {"d": DOUBLE}, "c": SIGNED_CHAR}),
     record("struct holds_a_union", "float x; union { float y; float z; } u;", {"x": FLOAT, "u": {"y": FLOAT}}),
 ]
 BIT_FIELDS = [
