@@ -44,8 +44,11 @@ conformance: $(STAMP)
 	@$(BIN)/python tests/conformance.py $(ARGS)
 
 # They build a shim of their own, in a folder that they remove.
-sanitize valgrind: $(STAMP)
-	@$(BIN)/python tests/memory_checkers.py $@ $(ARGS)
+sanitize: $(STAMP)
+	@$(BIN)/python tests/memory_checkers.py sanitize $(ARGS)
+
+valgrind: $(STAMP)
+	@$(BIN)/python tests/memory_checkers.py valgrind $(ARGS)
 
 # It installs and builds the peers itself, each apart: one that cannot be had is a row that says so.
 bench: $(STAMP)
