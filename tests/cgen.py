@@ -377,7 +377,8 @@ class Shape:
             return self.value
 
         words = [kind.word for kind in self.parameters]
-        with epsilon.make_callback(receive, self.result.word, words, **self.convention.options) as callback:
+        signature = epsilon.Signature(self.result.word, words, **self.convention.options)
+        with epsilon.make_callback(receive, signature) as callback:
             right = library.bind(f"back_{self.name}", "int", ["pointer"])(callback)
         for place, kind in enumerate(self.parameters):
             if kind.plain(self.arguments[place]) != kind.plain(seen[place]):
