@@ -23,8 +23,14 @@ typedef struct { double a, b; } Pair4;
 #define FLOATS double, double, double, double, double, double, double, double
 #define FLOAT_WORDS d[0], d[1], d[2], d[3], d[4], d[5], d[6], d[7]
 
-#define JUMP(R, FLOATING) ((FLOATING) ? ((R(*)(INTEGERS, FLOATS))address)(INTEGER_WORDS, FLOAT_WORDS) \
-                                      : ((R(*)(INTEGERS))address)(INTEGER_WORDS))
+/* With floats, the jump is that of a variadic call, which says in AL how many float registers are used (System V §3.5.7)
+ * and is else the same. */
+#if INTEGER_REGISTERS == 6
+#define WITH_FLOATS(R) ((R(*)(u64, ...))address)(INTEGER_WORDS, FLOAT_WORDS)
+#else
+#define WITH_FLOATS(R) ((R(*)(INTEGERS, FLOATS))address)(INTEGER_WORDS, FLOAT_WORDS)
+#endif
+#define JUMP(R, FLOATING) ((FLOATING) ? WITH_FLOATS(R) : ((R(*)(INTEGERS))address)(INTEGER_WORDS))
 
 /* The jump for a result of one word, in the integer register ('I') or the float register ('S').  With the numbers of
  * integer and float arguments known when this is compiled, it loads no more registers than it must. */
@@ -58,6 +64,17 @@ jump_word(void *address, const u64 *w, int integers, int floats, int kind)
 }
 
 #endif /* HAVE_REGISTERS */
+
+/* Whether a result of one word passes a check that is a word, the commonest kinds inline. */
+ALWAYS_INLINE int
+quick_passes(const Converter *c, char check, uint64_t word)
+{
+    if (check == CHECK_NONNEGATIVE && c->code == 'i')
+        return (int32_t)word >= 0;
+    if (check == CHECK_NONNEGATIVE && c->code == 'q')
+        return (int64_t)word >= 0;
+    return word_passes(c, check, word);
+}
 
 /* The result of one word, the commonest kinds inline. */
 ALWAYS_INLINE PyObject *

@@ -73,6 +73,7 @@ typedef struct Converter {
     Py_ssize_t size, alignment;
     char code;
     char raw;               /* 'z': the bytes, not a str; 'p': C only reads, so read-only buffers will do */
+    char owned;             /* what comes back is the caller's to free: the hook `take` sees to it */
     char classes[3];        /* eightbyte classes, "" for memory: System V §3.2.3 */
 } Converter;
 
@@ -104,6 +105,9 @@ typedef struct {
     char words_only;           /* every parameter is one word, in a register */
     char plain;                /* so is the result, and nothing is temporary */
     char hidden;               /* the result goes through a hidden first pointer (registers) */
+    char owned;                /* the result or an output is the caller's to free */
+    char foreign;              /* `abi` is another than the platform's own, and libffi's matter alone */
+    ffi_abi abi;
     ffi_cif cif;
     ffi_type **types;
     int *positions;            /* libffi: the word of each argument */
@@ -114,8 +118,17 @@ typedef struct {
     unsigned long long calls, callbacks;
 } Trampoline;
 
-enum { CRITICAL = 1, ERRNO = 2, CHECK = 4 };
+enum { CRITICAL = 1, ERRNO = 2, CHECK = 4, RETRY = 8 };
 enum { CHECK_NONE, CHECK_NONNEGATIVE, CHECK_POSITIVE, CHECK_NONZERO, CHECK_ZERO, CHECK_CALLABLE };
+
+/* On which errno a failed call is made again, and how many calls that may make; 0: any number. */
+typedef struct {
+    long attempts;
+    int count;
+    int numbers[];
+} Retry;
+
+typedef struct Tail Tail;
 
 /* A bound function: a trampoline, an address, and what the declaration asked for.  What a quick call reads comes first. */
 #define QUICK_PARAMETERS 14
@@ -128,9 +141,11 @@ typedef struct {
     char codes[QUICK_PARAMETERS + 2];  /* quick calls: the conversion of each parameter … */
     char places[QUICK_PARAMETERS + 2]; /* … and its word */
     int flags;
-    char check;
+    char check;            /* what a good result is; whether a bad one raises is the flag CHECK */
     PyObject *declaration;
     PyObject *check_callable;
+    Retry *retry;          /* or NULL */
+    Tail *tails;           /* of a variadic function: the shapes of tail that it was called with (tails.c) */
     PyObject *dict;
     PyObject *weakrefs;
 } Function;
@@ -196,8 +211,14 @@ extern struct Hooks {
     PyObject *adapt;         /* (ctype, value) → plain value, or the error */
     PyObject *explain;       /* (who, index, exception) → exception, with the parameter named */
     PyObject *undecodable;   /* (ctype, bytes): raises */
-    PyObject *check_failed;  /* (declaration, result, errno or None, arguments): raises, or returns the value to give */
+    PyObject *check_failed;  /* (declaration, result, errno or None, arguments): raises, or returns the value to give; with
+                                outputs, `result` is the tuple of it and them */
+    PyObject *retrying;      /* (declaration): raises if the call is not to be made again */
+    PyObject *take;          /* (declaration or trampoline, ctype, address, value) → what to give for a pointer that is
+                                the caller's to free; value None where there is none: it is freed */
     PyObject *arguments;     /* (declaration or trampoline, args, kwargs) → tuple of positional arguments, or raises */
+    PyObject *tail;          /* (declaration, arguments) → (function, arguments, whether calls alike get the same) for a
+                                variadic call */
     PyObject *closed;        /* (name, file, line) → CallbackClosedError */
     PyObject *dead;          /* (guarded): raises */
     PyObject *library_closed;/* (declaration): raises */
@@ -225,6 +246,20 @@ int plan_callback(Trampoline *t);
 
 /* quick.c */
 vectorcallfunc function_entry(const Function *f);
+
+/* results.c */
+int word_passes(const Converter *c, char check, uint64_t word);
+int result_passes(Function *f, PyObject *value, uint64_t word);
+PyObject *result_failed(Function *f, PyObject *value, PyObject *const *args, char *temporaries);
+int try_again(Function *f, long attempt);
+PyObject *take_over(Converter *c, PyObject *who, void *address, PyObject *value);
+PyObject *with_outputs(Trampoline *t, PyObject *who, PyObject *result, char *temporaries);
+void release_outputs(Trampoline *t, PyObject *who, char *temporaries);
+
+/* tails.c */
+PyObject *call_variadic(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames);
+int tails_traverse(Tail *tail, visitproc visit, void *arg);
+void tails_free(Tail *tail);
 
 /* call.c */
 PyObject *call_general(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames);

@@ -29,7 +29,9 @@ __version__: Final[str]
 _Type: TypeAlias = CType | StructType | str | Sequence[Any]
 _Types: TypeAlias = Sequence[_Type]
 _Check: TypeAlias = Literal["nonnegative", "positive", "nonzero", "zero", "non-null"] | Callable[[Any], object] | None
-_Abi: TypeAlias = Literal["default", "cdecl", "system", "stdcall", "fastcall"]
+_Error: TypeAlias = Callable[..., Any] | Mapping[Any, Any] | None
+_Retry: TypeAlias = str | int | Sequence[str | int] | None
+_Abi: TypeAlias = Literal["default", "cdecl", "system", "stdcall", "fastcall", "thiscall", "ms_abi", "sysv_abi"]
 _LibraryName: TypeAlias = str | bytes | PathLike[str] | PathLike[bytes] | None
 # (symbol, library)
 _Target: TypeAlias = Sequence[Any]
@@ -93,6 +95,11 @@ class Library:
         critical: bool = False,
         errno: bool = False,
         check: _Check = None,
+        error: _Error = None,
+        default: Any = ...,
+        retry: _Retry = None,
+        attempts: int | None = None,
+        free: str | Callable[[Any], Any] | None = None,
         name: str | None = None,
         doc: str | None = None,
         optional: Literal[False] = False,
@@ -110,6 +117,11 @@ class Library:
         critical: bool = False,
         errno: bool = False,
         check: _Check = None,
+        error: _Error = None,
+        default: Any = ...,
+        retry: _Retry = None,
+        attempts: int | None = None,
+        free: str | Callable[[Any], Any] | None = None,
         name: str | None = None,
         doc: str | None = None,
         optional: bool,

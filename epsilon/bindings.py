@@ -15,7 +15,8 @@ from types import MappingProxyType
 
 from epsilon.declarator import Body, Names, Prototype, Reader
 from epsilon.errors import ForeignTypeError, nearest, shorten
-from epsilon.functions import check_option_names, read_declaration, read_options
+from epsilon.functions import read_declaration
+from epsilon.options import OF_ONE, check_option_names, read_options
 from epsilon.structs import build_body
 from epsilon.typesystem import TAGS, TYPEDEFS, WORDS, CType, FunctionType, StructCType, new_tagged, tagged
 from epsilon.variables import ForeignVariable, check_variable
@@ -293,7 +294,7 @@ def _type_object(name: str, found: CType) -> Any:
 def declare(library: Any, text: str, options: dict[str, Any]) -> Bindings:
     """The bindings of the block ``text``: see ``Library.declare``."""
     check_option_names("declare", options)
-    for name in ("name", "doc"):
+    for name in OF_ONE:
         if name in options:
             raise ForeignTypeError(f"declare: the option {name!r} is for one function, not for a block of them")
     declarations = split(text)

@@ -20,9 +20,11 @@ from epsilon.typesystem import (
     Direction,
     FunctionPointer,
     FunctionType,
+    OwnedPointer,
     Pointer,
     String,
     StructCType,
+    owned_type,
     pointer_to,
     tagged,
 )
@@ -155,7 +157,7 @@ def split_options(items: list) -> tuple[list, dict[str, Any]]:
     return items, options
 
 
-_OPTIONS = {"encoding", "errors", "length", "count", "abi"}
+_OPTIONS = {"encoding", "errors", "free", "length", "count", "abi"}
 
 
 def _is_model(value: object) -> bool:
@@ -177,8 +179,9 @@ def _plain(value: Any) -> Any:
 # --- the compound types ---------------------------------------------------------------------------------------------
 
 
-def _pointer(target: Any = "void") -> CType:
-    return pointer_to(ctype(target))
+def _pointer(target: Any = "void", *, free: Any = None) -> CType:
+    found = pointer_to(ctype(target))
+    return found if free is None else owned_type(found, free)
 
 
 def _direction(way: str):
@@ -212,8 +215,8 @@ def _buffer(way: Any = None) -> CType:
     return Buffer(True)
 
 
-def _string(encoding: str | None = "utf-8", errors: str = "strict") -> CType:
-    return String(encoding, errors)
+def _string(encoding: str | None = "utf-8", errors: str = "strict", *, free: Any = None) -> CType:
+    return String(encoding, errors, free)
 
 
 def parameter_types(expressions: Any) -> tuple[tuple[CType, ...], bool]:
@@ -253,8 +256,8 @@ _COMPOUND = {
     "function": _function,
 }
 _USAGE = {
-    "pointer": "('pointer', TYPE)",
-    "string": "('string', {'encoding': …, 'errors': …})",
+    "pointer": "('pointer', TYPE, {'free': …})",
+    "string": "('string', {'encoding': …, 'errors': …, 'free': …})",
     "in": "('in', TYPE)",
     "out": "('out', TYPE)",
     "inout": "('inout', TYPE)",
@@ -280,7 +283,8 @@ def spell(found: CType) -> Any:
     if found in _word_of_type:
         return _word_of_type[found]
     if isinstance(found, String):
-        return ["string", {"encoding": found.encoding, "errors": found.errors}]
+        options = {"encoding": found.encoding, "errors": found.errors}
+        return ["string", options if found.free is None else {**options, "free": found.free}]
     if isinstance(found, Buffer):
         return ["buffer", "writable"]
     if isinstance(found, Direction):
@@ -291,7 +295,11 @@ def spell(found: CType) -> Any:
         return [found.kind, found.tag]
     if isinstance(found, FunctionPointer):
         target = found.target
-        return ["function", spell(target.result), [spell(p) for p in target.parameters] + ["..."] * target.variadic]
+        abi = [] if target.abi == "default" else [{"abi": target.abi}]
+        parameters = [spell(parameter) for parameter in target.parameters] + ["..."] * target.variadic
+        return ["function", spell(target.result), parameters, *abi]
+    if isinstance(found, OwnedPointer):
+        return ["pointer", spell(found.target), {"free": found.free}]
     if isinstance(found, Pointer) and not found.const:
         return ["pointer", spell(found.target)]
     return found.spelling  # a const pointer, a system typedef: C text says it

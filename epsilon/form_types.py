@@ -24,6 +24,7 @@ from epsilon.typesystem import (
     CType,
     Direction,
     FunctionPointer,
+    OwnedPointer,
     Pointer,
     StructCType,
 )
@@ -107,7 +108,7 @@ class Type(NamedTuple):
 def _sayable(found: CType, parameter: bool = False) -> bool:
     if isinstance(found, Unknown):
         return found.said
-    if isinstance(found, (Buffer, Direction)):
+    if isinstance(found, (Buffer, Direction, OwnedPointer)):
         return False
     if isinstance(found, StringType):
         return found is WORDS["string"]
@@ -341,14 +342,14 @@ class Shape(NamedTuple):
 
 
 _COMPOUND = {
-    "pointer": Shape(_of_types, 0, 1, "(:pointer TYPE)"),
+    "pointer": Shape(_of_types, 0, 1, "(:pointer TYPE)", ("free",)),
     "in": Shape(_of_types, 1, 1, "(:in TYPE)"),
     "out": Shape(_of_types, 1, 1, "(:out TYPE)"),
     "inout": Shape(_of_types, 1, 1, "(:inout TYPE)"),
     "struct": Shape(_of_tag, 1, 1, "(:struct TAG)"),
     "union": Shape(_of_tag, 1, 1, "(:union TAG)"),
     "array": Shape(_of_array, 1, 2, "(:array TYPE LENGTH)"),
-    "string": Shape(_of_types, 0, 0, "(:string :encoding …)", ("encoding", "errors")),
+    "string": Shape(_of_types, 0, 0, "(:string :encoding …)", ("encoding", "errors", "free")),
     "buffer": Shape(_of_buffer, 0, 1, "(:buffer :writable)"),
     "function": Shape(_of_function, 2, 2, "(:function RESULT (TYPE …))", ("abi",)),
 }

@@ -34,7 +34,7 @@ from epsilon.form_types import (
     shown,
     unquoted,
 )
-from epsilon.functions import CHECKS
+from epsilon.options import CHECKS, OF_ONE, OPTIONS
 from epsilon.signatures import ABIS
 from epsilon.typesystem import WORDS, tagged
 
@@ -371,8 +371,9 @@ def _one_of(what: str, words: Sequence[str]) -> Any:
     def read_word(model: Any) -> Any:
         bare = unquoted(model)
         text = bare.name if isinstance(bare, Keyword) else str(bare) if isinstance(bare, (Symbol, String)) else None
-        if text is not None and text.replace("_", "-") in words:
-            return text.replace("_", "-")
+        found = None if text is None else next((word for word in words if _dashed(word) == _dashed(text)), None)
+        if found is not None:
+            return found
         if text is not None and not isinstance(bare, Symbol):
             raise FormError(f"unknown {what} {shown(bare)}{_near(text, words)} There are {', '.join(words)}", model)
         return model
@@ -380,8 +381,12 @@ def _one_of(what: str, words: Sequence[str]) -> Any:
     return read_word
 
 
+def _dashed(word: str) -> str:
+    return word.replace("_", "-")
+
+
 _WORDS = {"check": _one_of("check", CHECKS), "abi": _one_of("calling convention", ABIS)}
-FUNCTION_OPTIONS = options("critical", "errno", "check", "name", "doc", "optional", "abi")
+FUNCTION_OPTIONS = options(*OPTIONS)
 #: where ``:count`` may also stand without its name
 COUNT = maybe(value("a count"))
 
@@ -426,7 +431,8 @@ def _block_options(found: dict[str, Any]) -> dict[str, Any]:
 
 C_BLOCK = value("C declarations (a string)") >> _c_block
 #: of ``declare-c``: where the declarations are bound, under which name, and what holds for all functions
-BLOCK_OPTIONS = options("library", "as", "critical", "errno", "check", "optional", "abi") >> _block_options
+_OF_MANY = (name for name in OPTIONS if name not in OF_ONE)
+BLOCK_OPTIONS = options("library", "as", *_OF_MANY) >> _block_options
 
 
 # --- bindings of the with- forms ------------------------------------------------------------------------------------

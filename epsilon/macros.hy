@@ -34,8 +34,8 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
 
   Define ``NAME`` as the C function ``symbol`` of a library, which is given by its name or by a form. A list of symbols
   is tried in turn; ``...`` as the last parameter makes the function variadic. The options are ``:critical``,
-  ``:errno``, ``:check``, ``:name``, ``:doc``, ``:optional`` and ``:abi``; they mean what they mean for
-  ``Library.bind``. ::
+  ``:errno``, ``:check``, ``:error``, ``:default``, ``:retry``, ``:attempts``, ``:free``, ``:name``, ``:doc``,
+  ``:optional`` and ``:abi``; they mean what they mean for ``Library.bind``. ::
 
       (defshared my-strlen \"strlen\" \"libc\" :unsigned-long (s :string))
       (my-strlen \"world\")         ; => 5
@@ -94,7 +94,7 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
   "(declare-c \"C DECLARATIONS\" :library LIBRARY :as NAME :OPTION VALUE …)
 
   Bind a block of C declarations: functions, structs, unions, enums, typedefs and variables, as attributes of ``NAME``.
-  The options ``:critical``, ``:errno``, ``:check``, ``:optional`` and ``:abi`` hold for every function. ::
+  The options of ``defshared`` but ``:name``, ``:doc`` and ``:free`` hold for every function. ::
 
       (declare-c \"typedef struct { int quot, rem; } div_t;  div_t div(int numerator, int denominator);\"
         :library \"libc\" :as c)

@@ -8,6 +8,7 @@ for two names.
 
 from __future__ import annotations
 
+import sys
 from _collections_abc import Mapping  # collections.abc, without all of collections
 from _thread import RLock
 
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
 
-ABIS = ("default", "cdecl", "system", "stdcall", "fastcall")
-#: on every platform but 32-bit Windows these are the one convention there is
-_SAME_AS_DEFAULT = {"default", "cdecl", "system"}
+ABIS = ("default", "cdecl", "system", "stdcall", "fastcall", "thiscall", "ms_abi", "sysv_abi")
+#: the conventions of this platform that have a name: name → floor 0's number
+CONVENTIONS: dict[str, int] = _backend.implementation.conventions()
 
 #: bytes that one call passes by value; a thread's stack may be as small as 128 KiB (musl)
 _LARGEST_CALL = 65536
@@ -83,7 +84,7 @@ class Signature:
         self.check_size(parameters)
         forced = "libffi" if _backend.strategy == "libffi" else None
         converters = tuple(parameter.converter for parameter in parameters)
-        return _backend.Trampoline(self, self.result.converter, converters, fixed, forced)
+        return _backend.Trampoline(self, self.result.converter, converters, fixed, forced, CONVENTIONS[self.abi])
 
     def check_size(self, parameters: tuple[CType, ...]) -> None:
         """Refuse what the C stack could not hold: C11 §5.2.4.1 asks of a compiler for 127 arguments."""
@@ -156,12 +157,15 @@ def signature_of(
 
 
 def _check_abi(abi: Any) -> str:
-    word = plain_word(word_of(abi) or "")
-    if word in _SAME_AS_DEFAULT:
-        return "default"
+    """The one name of a calling convention: where two names mean the same, ``default`` or the plainer one."""
+    word = plain_word(word_of(abi) or "").replace("-", "_")
+    if word == "system":  # what Windows' own libraries use
+        word = "stdcall" if sys.platform == "win32" and "stdcall" in CONVENTIONS else "default"
+    if word in CONVENTIONS:
+        return word if CONVENTIONS[word] != CONVENTIONS["default"] else "default"
     if word in ABIS:
         raise ForeignTypeError(f"the calling convention {word!r} does not exist on this platform; it has "
-                               f"{', '.join(sorted(_SAME_AS_DEFAULT))}")  # fmt: skip
+                               f"{', '.join(sorted({*CONVENTIONS, 'system'}))}")  # fmt: skip
     raise ForeignTypeError(f"unknown calling convention {shorten(abi)}{nearest(word, ABIS)}")
 
 

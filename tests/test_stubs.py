@@ -9,6 +9,7 @@ import pytest
 
 import epsilon
 from epsilon import functions
+from epsilon.options import OPTIONS
 
 STUB = Path(epsilon.__file__).with_suffix(".pyi")
 TREE = ast.parse(STUB.read_text(encoding="utf-8"))
@@ -127,6 +128,6 @@ def test_options_of_bind():
     assert len(overloads) == 2
     for node in overloads:
         options = {argument.arg for argument in node.args.kwonlyargs}
-        assert options == {*named, *functions._OPTIONS}
+        assert options == {*named, *OPTIONS}
         positional = [argument.arg for argument in node.args.args]
         assert [*positional, "**options"] == ["self", *real(epsilon.Library.bind, method=True)]

@@ -35,7 +35,7 @@ class Hooks:
 
     __slots__ = (
         "adapt", "another", "arguments", "cdata", "check_failed", "closed", "dead", "explain", "library_closed",
-        "null_pointer", "type_error", "undecodable",
+        "null_pointer", "retrying", "tail", "take", "type_error", "undecodable",
     )  # fmt: skip
 
 

@@ -34,7 +34,8 @@ class Direction(PointerLike):
 
     def setup(self, way: str, target: CType) -> None:
         super().setup()
-        refuse_parameter(target, way)
+        if way == "in" or getattr(target, "free", None) is None:
+            refuse_parameter(target, way)
         if isinstance(target, Array):
             raise ForeignTypeError(
                 f"(:{way} {target.spelling}): an array crosses as memory: allocate it, and declare a "
@@ -183,9 +184,11 @@ class FunctionPointer(PointerLike):
         raise self.refusal(value)
 
     def fits(self, signature: Any) -> bool:
-        """Whether a function of this signature may be called as one of this type: the same number of parameters, each
-        of the same representation (a ``(:in int)`` is a pointer to C)."""
+        """Whether a function of this signature may be called as one of this type: the same convention, the same number
+        of parameters, each of the same representation (a ``(:in int)`` is a pointer to C)."""
         target = self.target
+        if target.abi != signature.abi:
+            return False
         mine, its = (target.result, *target.parameters), (signature.result, *signature.parameters)
         return len(mine) == len(its) and all(map(_crosses_alike, mine, its))
 
