@@ -24,8 +24,15 @@ ROOT = Path(__file__).resolve().parent.parent
 COPIED = ["epsilon", "tests", "c", "docs", "benchmarks", "examples", "pyproject.toml", "setup.py", "Makefile",
           "README.md", "NEWS.md", "LICENSE"]  # fmt: skip
 COMPILER = shlex.split(os.environ.get("CC", "cc"))
-#: tests that compare resident memory or time, which the tools change, or that run another Python without the tools
-NOT_SANITIZED = ["tests/test_leaks.py", "tests/test_packaging.py", "tests/test_gc.py"]
+#: what the sanitizers change, and so no test of the shim under them
+NOT_SANITIZED = [
+    *("--ignore=tests/test_leaks.py", "--ignore=tests/test_packaging.py"),  # resident memory; a shim built anew
+    # AddressSanitizer has a strlen of its own in the process, and an end of its own for a process that crashes
+    "--deselect=tests/test_docstrings.py::test_docstring[epsilon.libraries.Library.address]",
+    "--deselect=tests/test_libraries.py::test_the_c_library_has_many_names[None]",
+    "--deselect=tests/test_readme.py::test_code_runs[libraries.md]",
+    "--deselect=tests/test_doctor.py::test_a_trial_that_kills_its_process_is_reported",
+]
 
 
 def copy(folder: Path) -> None:
@@ -75,7 +82,7 @@ def sanitize(folder: Path, arguments: Sequence[str]) -> int:
     )
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     if not any(Path(argument.partition("::")[0]).suffix in (".py", ".hy") for argument in arguments):
-        command += [f"--ignore={name}" for name in NOT_SANITIZED]
+        command += NOT_SANITIZED
     # the linker's variable is for Python alone: what the tests run, a compiler say, must not have it twice
     return subprocess.run([*command, *arguments], cwd=folder, env={**own, "LD_PRELOAD": " ".join(libraries)}).returncode
 
