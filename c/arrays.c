@@ -23,7 +23,8 @@ arrays_plan(Trampoline *t, PyObject *plan)
             t->outputs += t->parameters[i].array == ARRAY_BACK;
         }
         t->words_only = t->words_only && !t->viewed; /* the quick way of callbacks */
-        t->plain = t->plain && !t->counted;          /* the quick way of calls */
+        t->plain = t->plain && !t->counted;          /* the quick ways of calls */
+        t->structs = t->structs && !t->counted;
     }
     else if (!PyErr_Occurred())
         PyErr_SetString(PyExc_TypeError, "the plan for arrays does not fit the parameters");
