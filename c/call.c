@@ -5,28 +5,6 @@
  */
 #include "jump.h"
 
-/* The jump for every kind of result. */
-#if HAVE_REGISTERS
-static void
-jump(const Trampoline *t, void *address, const u64 *w, u64 *result)
-{
-    const double *d = (const double *)(w + INTEGER_REGISTERS);
-    switch (t->jump) {
-    case '1': { Pair1 r = JUMP(Pair1, t->floats); memcpy(result, &r, sizeof r); break; }
-    case '2': { Pair2 r = JUMP(Pair2, t->floats); memcpy(result, &r, sizeof r); break; }
-    case '3': { Pair3 r = JUMP(Pair3, t->floats); memcpy(result, &r, sizeof r); break; }
-    case '4': { Pair4 r = JUMP(Pair4, t->floats); memcpy(result, &r, sizeof r); break; }
-    default: *result = jump_word(address, w, INTEGER_REGISTERS, t->floats, t->jump);
-    }
-}
-#else
-static void
-jump(const Trampoline *t, void *address, const uint64_t *w, uint64_t *result)
-{
-    (void)t, (void)address, (void)w, (void)result;
-}
-#endif
-
 static int
 put_wide(Parameter *p, PyObject *value, uint64_t *words, Frame *frame)
 {
@@ -113,7 +91,7 @@ static int
 arguments_alive(PyObject *const *args, int count)
 {
     for (int i = 0; i < count; i++)
-        if (PyObject_TypeCheck(args[i], &GuardedType) && !guarded_alive((Guarded *)args[i]))
+        if (is_guarded(args[i]) && !guarded_alive((Guarded *)args[i]))
             return 0;
     return 1;
 }

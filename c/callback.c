@@ -147,6 +147,7 @@ callback_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     }
     if (!PyArg_ParseTuple(args, "O!O|O:Callback", &TrampolineType, &trampoline, &callable, &on_error))
         return NULL;
+    threads_bury();
     Slot *slot = slot_take();
     if (!slot)
         return NULL;

@@ -124,7 +124,7 @@ PyInit__shim(void)
         {"Cell", &CellType},           {"Guarded", &GuardedType},   {"Converter", &ConverterType},
         {"Trampoline", &TrampolineType}, {"Function", &FunctionType}, {"Callback", &CallbackType},
     };
-    if (convert_init() < 0)
+    if (convert_init() < 0 || threads_init() < 0)
         return NULL;
     PyObject *module = PyModule_Create(&definition);
     if (!module)

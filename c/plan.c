@@ -110,11 +110,16 @@ plan_registers(Trampoline *t)
         p->word2 = places[1];
         p->mode = passed_by_reference(t, p) ? REFERENCE : is_wide(p->converter) ? PIECES : WORD;
     }
-    t->floats = (char)(t->fixed >= 0 ? FLOAT_REGISTERS : a.floats); /* a variadic callee is told their number */
+    t->floats = (char)a.floats;
+    int simple = !t->hidden && !t->temporaries && !t->owned;
     t->words_only = 1;
-    for (int i = 0; i < t->count; i++)
+    t->structs = simple;
+    for (int i = 0; i < t->count; i++) {
         t->words_only = t->words_only && t->parameters[i].mode == WORD;
-    t->plain = t->words_only && !t->hidden && !t->temporaries && !is_wide(t->result) && !t->owned;
+        t->structs = t->structs && (t->parameters[i].mode == WORD || t->parameters[i].converter->code == 's');
+    }
+    t->plain = t->words_only && simple && !is_wide(t->result);
+    t->structs = t->structs && !t->plain;
     t->words = REGISTERS;
     t->strategy = BY_REGISTERS;
     return 1;

@@ -158,6 +158,79 @@ QUICK(integers_to_float, ANY, 0, 'S')
 QUICK(mixed_to_word, ANY, ANY, 'I')
 QUICK(mixed_to_float, ANY, ANY, 'S')
 
+/* --- small structs by value --------------------------------------------------------------------------------------- */
+
+/* A struct of the parameter's own class, as its eightbytes: 1, or 0 if it is a matter for to_memory. */
+ALWAYS_INLINE int
+quick_pieces(const Parameter *p, PyObject *value, uint64_t *words)
+{
+    const Converter *c = p->converter;
+    if (UNLIKELY((PyObject *)Py_TYPE(value) != c->make))
+        return 0;
+    const Guarded *memory = (Guarded *)value;
+    if (UNLIKELY((memory->root ? memory->root : memory)->ended))
+        return 0;
+    if (LIKELY(c->size == 16)) {
+        memcpy(words + p->word, memory->address, 8);
+        memcpy(words + p->word2, memory->address + 8, 8);
+        return 1;
+    }
+    uint64_t pieces[2] = {0};
+    memcpy(pieces, memory->address, (size_t)c->size);
+    words[p->word] = pieces[0];
+    if (p->word2 >= 0)
+        words[p->word2] = pieces[1];
+    return 1;
+}
+
+/* The entry of functions that pass or return structs in registers, and no option is set. */
+ALWAYS_INLINE PyObject *
+quick_structs(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames, int release)
+{
+    Function *f = (Function *)callable;
+    Trampoline *t = f->trampoline;
+    Cell *cell = f->cell;
+    uint64_t words[REGISTERS + 1], result[4];
+    if (UNLIKELY(PyVectorcall_NARGS(nargsf) != t->count) || UNLIKELY(kwnames != NULL) || UNLIKELY(cell->closed))
+        return call_general(callable, args, nargsf, kwnames);
+    const Parameter *p = t->parameters;
+    for (const Parameter *end = p + t->count; p < end; p++, args++)
+        if (UNLIKELY(!(p->mode == WORD ? quick_word(p->converter->code, *args, words + p->word)
+                                       : quick_pieces(p, *args, words))))
+            return call_general(callable, args - (p - t->parameters), nargsf, kwnames);
+    cell->inflight++;
+    t->calls++;
+    Record record = {current_record, release ? PyEval_SaveThread() : PyThreadState_Get(), NULL};
+    current_record = &record;
+    jump(t, f->address, words, result);
+    if (release)
+        PyEval_RestoreThread(record.state);
+    current_record = record.previous;
+    PyObject *value = NULL;
+    if (UNLIKELY(record.exception != NULL))
+        give_exception(record.exception);
+    else {
+        value = is_wide(t->result) ? from_memory(t->result, result) : get_word(t->result, result[0]);
+        if (UNLIKELY(!value))
+            explain(f->declaration, -1);
+    }
+    if (--cell->inflight == 0 && UNLIKELY(cell->closed))
+        cell_leave_slowly(cell);
+    return value;
+}
+
+static PyObject *
+structs_release(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+{
+    return quick_structs(self, args, nargsf, kwnames, 1);
+}
+
+static PyObject *
+structs_critical(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+{
+    return quick_structs(self, args, nargsf, kwnames, 0);
+}
+
 /* The entry that calls of this function take: the quickest that serves it, once it is resolved. */
 vectorcallfunc
 function_entry(const Function *f)
@@ -172,12 +245,14 @@ function_entry(const Function *f)
     int critical = f->flags & CRITICAL, options = (f->flags & ~CRITICAL) != 0, to_float = t->jump == 'S';
     if (t->fixed >= 0 && t->fixed == t->count)
         return call_variadic;
+    if (f->address && t->structs && f->cell && !options)
+        return critical ? structs_critical : structs_release;
     if (!f->address || !t->plain || !f->cell || f->flags & RETRY || f->check == CHECK_CALLABLE ||
         t->count > QUICK_PARAMETERS)
         return call_general;
     if (!t->floats && !to_float && t->count <= 4)
         return by_integers[t->count][options][critical];
-    if (to_float && t->floats == t->count && t->count >= 1 && t->count <= 3)
+    if (to_float && t->floats == t->count && t->count >= 1 && t->count <= 3 && t->fixed < 0)
         return by_floats[t->count - 1][options][critical];
     return otherwise[t->floats > 0][to_float][options][critical];
 }

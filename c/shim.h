@@ -46,9 +46,12 @@ typedef struct {
     char closed;
 } Cell;
 
-/* Memory with a known type, size and end.  A view into another Guarded has that one as its root and ends with it. */
+/* Memory with a known type, size and end.  A view into another Guarded has that one as its root and ends with it.  Small
+ * memory is within the object: most structs that travel by value fit, and malloc would cost more than the rest of them. */
+#define SMALL_MEMORY 32
 typedef struct Guarded {
     PyObject_HEAD
+    _Alignas(16) char small[SMALL_MEMORY];
     char *address;
     Py_ssize_t size;        /* in bytes; -1: unknown */
     PyObject *pointer_type; /* the cffi type "T *" */
@@ -106,6 +109,7 @@ typedef struct {
     char floats;               /* how many float registers are used */
     char words_only;           /* every parameter is one word, in a register */
     char plain;                /* so is the result, and nothing is temporary */
+    char structs;              /* as plain, but that structs are passed or returned in registers */
     char hidden;               /* the result goes through a hidden first pointer (registers) */
     char counted, viewed;      /* whether calls ask the plan for arrays, and whether callbacks do */
     char after;                /* a callback's result is more than a conversion: outputs, or views to end */
@@ -238,6 +242,14 @@ int guarded_alive(Guarded *self);
 PyObject *guarded_allocate(PyTypeObject *type, Py_ssize_t size, Py_ssize_t alignment, PyObject *pointer_type);
 int cell_leave_slowly(Cell *cell);
 
+ALWAYS_INLINE int
+is_guarded(PyObject *object)
+{
+    PyTypeObject *type = Py_TYPE(object), *base = type->tp_base; /* a struct's class is the second below Guarded */
+    return type == &GuardedType || (base && (base == &GuardedType || base->tp_base == &GuardedType)) ||
+           (type->tp_flags & Py_TPFLAGS_BASETYPE && PyType_IsSubtype(type, &GuardedType));
+}
+
 /* convert.c */
 int convert_init(void);
 int to_word(Converter *c, PyObject *value, uint64_t *word, Frame *frame);
@@ -291,6 +303,11 @@ typedef struct {
     uint64_t xmm0, xmm1;
 } ThunkCall;
 void *thunk_take(void *user);
+
+/* threads.c */
+int threads_init(void);
+PyGILState_STATE thread_enter(void);
+void threads_bury(void);
 
 /* upcall.c: what thunks and libffi's closures call */
 void thunk_run(void *user, ThunkCall *call);

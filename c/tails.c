@@ -37,31 +37,29 @@ pair(PyObject *argument)
 }
 
 /* How this argument would be known again. */
-static Mark
+ALWAYS_INLINE Mark
 mark(PyObject *argument)
 {
     int64_t number;
-    if (compact(argument, &number))
+    if (LIKELY(compact(argument, &number)))
         return (Mark){number == (int32_t)number ? 'i' : 'q', NULL};
-    if (PyLong_CheckExact(argument)) {
-        int overflow;
-        long long value = PyLong_AsLongLongAndOverflow(argument, &overflow);
-        return (Mark){!overflow && value == (int32_t)value ? 'i' : 'q', NULL};
-    }
     if (PyFloat_CheckExact(argument))
         return (Mark){'d', NULL};
     if (PyUnicode_CheckExact(argument) || PyBytes_CheckExact(argument))
         return (Mark){'z', NULL};
     if (argument == Py_None)
         return (Mark){'P', NULL};
+    if (PyLong_CheckExact(argument)) {
+        int overflow;
+        long long value = PyLong_AsLongLongAndOverflow(argument, &overflow);
+        return (Mark){!overflow && value == (int32_t)value ? 'i' : 'q', NULL};
+    }
     PyObject *const *parts = pair(argument);
-    if (parts)
-        return (Mark){'2', parts[0]};
-    return (Mark){'T', (PyObject *)Py_TYPE(argument)};
+    return parts ? (Mark){'2', parts[0]} : (Mark){'T', (PyObject *)Py_TYPE(argument)};
 }
 
 /* The same mark: the same type expression may be another str with the same letters. */
-static int
+ALWAYS_INLINE int
 same_mark(const Mark *known, Mark given)
 {
     if (known->kind != given.kind)
@@ -164,15 +162,22 @@ call_variadic(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject
     if (!tail)
         return call_unknown(f, args, nargs);
     PyObject *function = Py_NewRef(tail->function); /* a callback may end this function */
-    PyObject **all = alloca((size_t)(nargs + 1) * sizeof(PyObject *));
-    memcpy(all, args, (size_t)fixed * sizeof(PyObject *));
+    PyObject **all = alloca((size_t)nargs * sizeof(PyObject *));
+    PyObject *held[ARGUMENTS]; /* a list's item is the list's only until somebody changes it */
+    int lists = 0;
+    for (Py_ssize_t i = 0; i < fixed; i++)
+        all[i] = args[i];
     for (Py_ssize_t i = fixed; i < nargs; i++) {
-        PyObject *const *parts = tail->marks[i - fixed].kind == '2' ? pair(args[i]) : NULL;
-        all[i] = Py_NewRef(parts ? parts[1] : args[i]);
+        all[i] = args[i];
+        if (tail->marks[i - fixed].kind != '2')
+            continue;
+        all[i] = pair(args[i])[1];
+        if (PyList_CheckExact(args[i]))
+            held[lists++] = Py_NewRef(all[i]);
     }
     PyObject *result = ((Function *)function)->vectorcall(function, all, (size_t)nargs, NULL);
-    for (Py_ssize_t i = fixed; i < nargs; i++)
-        Py_DECREF(all[i]);
+    while (lists)
+        Py_DECREF(held[--lists]);
     Py_DECREF(function);
     return result;
 }

@@ -5,7 +5,7 @@
  *
  * The GIL: a callback may come while this thread holds it (a critical call), while it has let go of it (a default call),
  * or on a thread that Python has never seen.  The Record says which thread state made the call; whether that state is the
- * current one says whether the GIL is held.  Without a Record, PyGILState_Ensure decides.
+ * current one says whether the GIL is held.  Without a Record, PyGILState_Ensure decides (threads.c).
  */
 #include "shim.h"
 
@@ -118,6 +118,14 @@ pointer_argument(Trampoline *t, int i, Arguments from)
     return from.words ? (void *)(uintptr_t)from.words[t->parameters[i].word] : *(void **)from.pointers[i];
 }
 
+static char
+base_code(const Converter *c)
+{
+    while (c->code == 'x')
+        c = c->inner;
+    return c->code;
+}
+
 /* Write the values of :out and :inout parameters through C's pointers; the result proper is what remains. */
 static PyObject *
 spread_outputs(Trampoline *t, PyObject *result, Arguments from, Frame *frame)
@@ -138,6 +146,8 @@ spread_outputs(Trampoline *t, PyObject *result, Arguments from, Frame *frame)
         PyObject *value = single ? result : PyTuple_GET_ITEM(result, place++);
         if (where && to_memory(c->inner, value, where, frame) < 0)
             goto out;
+        if (where && base_code(c->inner) == 'z') /* C points into the str itself */
+            frame_keep(frame, Py_NewRef(value));
     }
     first = Py_NewRef(skip ? Py_None : PyTuple_GET_ITEM(result, 0));
 out:
@@ -244,8 +254,15 @@ static int
 convert_result(Slot *slot, Converter *c, PyObject *result, void *where, Frame *frame)
 {
     uint64_t word;
-    if (is_wide(c))
-        return to_memory(c, result, where, frame);
+    if (is_wide(c)) {
+        if (to_memory(c, result, where, frame) < 0)
+            return -1;
+        /* a struct may point to what it keeps alive itself */
+        if (LIKELY(!frame->count) && !(PyObject_TypeCheck(result, &GuardedType) && ((Guarded *)result)->kept))
+            return 0;
+        frame_keep(frame, Py_NewRef(result));
+        return keep_result(slot, frame);
+    }
     if (to_word(c, result, &word, frame) < 0)
         return -1;
     put_result(c, word, where);
@@ -327,6 +344,8 @@ run(Slot *slot, Record *record, void *where, Arguments from)
     }
     else
         done = t->result->code == 'v' || convert_result(slot, t->result, result, where, &frame) == 0;
+    if (UNLIKELY(t->outputs) && done && frame.count)
+        done = keep_result(slot, &frame) == 0;
     if (UNLIKELY(!done))
         explain(callable, -1);
 out:
@@ -369,7 +388,7 @@ enter_as_needed(Slot *slot, void *where, Arguments from)
         PyEval_SaveThread();
     }
     else {
-        PyGILState_STATE state = PyGILState_Ensure();
+        PyGILState_STATE state = thread_enter();
         run(slot, NULL, where, from);
         PyGILState_Release(state);
     }

@@ -15,6 +15,7 @@ from epsilon._macros import MacroTable as _MacroTable
 from epsilon.callbacks import callback, make_callback
 from epsilon.converters import convert_from_foreign, convert_to_foreign
 from epsilon.declarations import cdef
+from epsilon.enums import EnumType, FlagsType, define_c_enum, define_c_flags
 from epsilon.errors import (
     CallbackClosedError,
     CompilerError,
@@ -51,7 +52,8 @@ from epsilon.memory import (
 )
 from epsilon.signatures import Signature, get_or_create_trampoline, register_signature, registry
 from epsilon.structs import StructType, define_c_struct, define_c_struct_auto, struct_layout_size
-from epsilon.typesystem import CType
+from epsilon.typesystem import CType, Handle, object_handle
+from epsilon.usertypes import define_c_type, define_foreign_type
 from epsilon.variables import foreign_variable
 
 __version__ = "0.1.0"
@@ -73,12 +75,18 @@ __all__ = [
     "convert_to_foreign",
     "CType",
     "ctype",
+    "define_c_enum",
+    "define_c_flags",
     "define_c_struct",
     "define_c_struct_auto",
+    "define_c_type",
+    "define_foreign_type",
     "define_library",
     "deref",
     "deref_int",
+    "EnumType",
     "errno",
+    "FlagsType",
     "foreign_alloc",
     "foreign_error_code",
     "foreign_error_function",
@@ -96,6 +104,7 @@ __all__ = [
     "ForeignValueError",
     "Function",
     "get_or_create_trampoline",
+    "Handle",
     "HeaderError",
     "is_null_pointer",
     "lib_close",
@@ -104,6 +113,7 @@ __all__ = [
     "library_search_paths",
     "LibraryLoadError",
     "make_callback",
+    "object_handle",
     "pinned_array",
     "pooled_memory",
     "register_signature",

@@ -11,6 +11,8 @@ from _collections_abc import Sequence  # collections.abc, without all of collect
 
 from epsilon.errors import ForeignTypeError, nearest, shorten
 from epsilon.typesystem import (
+    ENUMS,
+    NAMED,
     TAGS,
     TYPEDEFS,
     WORDS,
@@ -18,12 +20,15 @@ from epsilon.typesystem import (
     Buffer,
     CType,
     Direction,
+    Enumeration,
     FunctionPointer,
     FunctionType,
     OwnedPointer,
     Pointer,
     String,
     StructCType,
+    TypeObject,
+    UserType,
     linked,
     owned_type,
     pointer_to,
@@ -57,7 +62,7 @@ def ctype(expression: Any) -> CType:
         found = _words.get(expression)
         return found if found is not None else _from_text(expression)
     own = getattr(expression, "ctype", None)
-    if isinstance(own, CType) and isinstance(expression, type):  # a StructType
+    if isinstance(own, CType) and isinstance(expression, (type, TypeObject)):  # a StructType, an EnumType
         return own
     word = word_of(expression)
     if word is not None:
@@ -90,6 +95,9 @@ def _from_text(text: str) -> CType:
     bare = text.strip().lstrip("':")
     if bare in TYPEDEFS:
         return TYPEDEFS[bare]
+    named = NAMED.get(bare.replace("-", "_"))
+    if named is not None:
+        return named
     if bare.replace("_", "").replace("-", "").isalnum():  # one word: no C syntax in it
         for kind in ("struct", "union"):
             found = TAGS.get((kind, bare)) or TAGS.get((kind, bare.replace("-", "_")))
@@ -112,7 +120,7 @@ def is_fixed(expression: Any) -> bool:
 def known_names() -> list[str]:
     """Every single word that is a type now."""
     tags = [tag for (_, tag), found in list(TAGS.items()) if found.fields is not None]
-    return list(dict.fromkeys([*_words, *TYPEDEFS, *tags]))
+    return list(dict.fromkeys([*_words, *TYPEDEFS, *NAMED, *tags]))
 
 
 def _compound(expression: Sequence) -> CType:
@@ -158,7 +166,7 @@ def split_options(items: list) -> tuple[list, dict[str, Any]]:
     return items, options
 
 
-_OPTIONS = {"encoding", "errors", "free", "length", "count", "abi"}
+_OPTIONS = {"constants", "type", "encoding", "errors", "free", "length", "count", "abi"}
 
 
 def _is_model(value: object) -> bool:
@@ -197,6 +205,26 @@ def _tag(kind: str):
         if word is None:
             raise ForeignTypeError(f"({kind!r}, {shorten(name)}): the name of a {kind} or its type is wanted")
         return tagged(kind, word.lstrip("':").replace("-", "_"))
+
+    return make
+
+
+def _enumeration(kind: str):
+    def make(name: Any, constants: Any = None, type: Any = None) -> CType:
+        found = getattr(name, "ctype", name)
+        word = word_of(name)
+        if word is not None:
+            from epsilon.enums import read_enumeration
+
+            tag = word.lstrip("':").replace("-", "_")
+            if constants is not None:
+                return read_enumeration(kind == "flags", tag, constants, type)
+            found = ENUMS.get(tag)
+            if found is None:
+                raise ForeignTypeError(f"unknown {kind} {tag!r}{nearest(tag, ENUMS)}")
+        if not isinstance(found, Enumeration) or found.kind != kind:
+            raise ForeignTypeError(f"({kind!r}, {shorten(name)}): the name of {kind} or its type is wanted")
+        return found
 
     return make
 
@@ -258,6 +286,8 @@ _COMPOUND = {
     "inout": _direction("inout"),
     "struct": _tag("struct"),
     "union": _tag("union"),
+    "enum": _enumeration("enum"),
+    "flags": _enumeration("flags"),
     "array": _array,
     "buffer": _buffer,
     "function": _function,
@@ -270,10 +300,15 @@ _USAGE = {
     "inout": "('inout', TYPE)",
     "struct": "('struct', NAME)",
     "union": "('union', NAME)",
+    "enum": "('enum', NAME)",
+    "flags": "('flags', NAME)",
     "array": "('array', TYPE, LENGTH) or ('array', TYPE, {'length': PARAMETER})",
     "buffer": "('buffer', 'writable')",
     "function": "('function', RESULT, [PARAMETERS])",
 }
+
+#: the words that begin a compound type
+compound_types = tuple(_COMPOUND)
 
 
 # --- and back -------------------------------------------------------------------------------------------------------
@@ -301,6 +336,10 @@ def spell(found: CType) -> Any:
         return ["array", spell(found.target), *(length if found.counter is None else [{"length": found.counter}])]
     if isinstance(found, StructCType):
         return [found.kind, found.tag]
+    if isinstance(found, Enumeration):
+        return [found.kind, found.tag, {"constants": list(map(list, found.constants)), "type": spell(found.base)}]
+    if isinstance(found, UserType):
+        return found.name
     if isinstance(found, FunctionPointer):
         target = found.target
         abi = [] if target.abi == "default" else [{"abi": target.abi}]

@@ -21,6 +21,7 @@ from hy.models import Expression, Keyword, List, String, Symbol, Tuple
 from epsilon.declarator import parse_body
 from epsilon.errors import ForeignTypeError, nearest
 from epsilon.form_types import (
+    FORM_NAMES,
     FormError,
     Type,
     c_name,
@@ -28,10 +29,12 @@ from epsilon.form_types import (
     is_list,
     looks_like_type,
     looks_like_types,
+    noted,
     read_result,
     read_types,
     read_value_type,
     shown,
+    type_name,
     unquoted,
 )
 from epsilon.options import CHECKS, OF_ONE, OPTIONS
@@ -99,6 +102,8 @@ def value(what: str) -> Parser:
 
 #: the Lisp name that a form defines or binds
 NAME = some(lambda model: isinstance(model, Symbol) and not is_ellipsis(model)).named("a name (a symbol)")
+#: the name of a type that a form defines
+TYPE_NAME = NAME >> type_name
 _NAMES = some(lambda model: isinstance(model, String) or is_list(model)).named("the C symbol's name (a string)")
 #: a C symbol, or several that are tried in turn
 SYMBOLS = _NAMES >> _symbols
@@ -342,13 +347,16 @@ def _struct(fields: tuple) -> tuple[Symbol, str, dict]:
     return name, f"struct {c_name(name)} {{ {' '.join(parts)} }};", special
 
 
+_OF_A_TAG = [Keyword(head) for head in ("struct", "union", "enum", "flags")]
+
+
 def _with_itself(item: Any, name: Symbol) -> Any:
     """A member in whose type ``name`` means the struct that is being defined, not a variable."""
 
     def inside(model: Any) -> Any:
         if model == name:
             return Expression([Keyword("struct"), name]).replace(model)
-        if not is_list(model) or (len(model) == 2 and model[0] in (Keyword("struct"), Keyword("union"))):
+        if not is_list(model) or (len(model) == 2 and model[0] in _OF_A_TAG):
             return model
         return type(model)(map(inside, model)).replace(model, False)
 
@@ -364,13 +372,57 @@ def _c_definition(model: Any) -> Any:
     """A struct's C text; a literal is read already here, so that a mistake is found where it is written."""
     if isinstance(model, String):
         try:
-            parse_body(str(model), lambda body: tagged(body.kind, body.tag or "anonymous"))
+            parse_body(str(model), lambda body: tagged(body.kind, body.tag or "anonymous"), FORM_NAMES)
         except ForeignTypeError as error:
             raise FormError(str(error), model) from None
     return model
 
 
 C_DEFINITION = value("the struct's declaration in C") >> _c_definition
+
+
+# --- enums and users' types -------------------------------------------------------------------------------------------
+
+
+def _constants(models: list) -> tuple[List, Any]:
+    """The constants of an enum as a form, and the form of its type, or None."""
+    kind, seen = None, set()
+    if len(models) > 2 and models[-2] == Keyword("type"):
+        kind = read_value_type(models[-1]).form
+        models = models[:-2]
+    constants = List([])
+    for model in models:
+        bare = unquoted(model)
+        name, *value = bare if is_list(model) and len(bare) == 2 else [bare]
+        if not isinstance(name, (Keyword, Symbol)):
+            raise FormError(f":NAME or (:NAME VALUE) is wanted here, not {shown(bare)}", model)
+        text = name.name if isinstance(name, Keyword) else str(name)
+        plain = text.replace("-", "_")
+        if not plain.isidentifier() or plain in seen:
+            raise FormError(f"{name} is {'there twice' if plain in seen else 'no C name'}", name)
+        seen.add(plain)
+        constants += List([Tuple([String(text), *value]) if value else String(text)])
+    return constants, kind
+
+
+def _flags(found: tuple[List, Any], models: list) -> tuple[List, Any]:
+    for constant, model in zip(found[0], models, strict=False):
+        if not isinstance(constant, Tuple):
+            raise FormError(f"a flag has a value, (:NAME VALUE), and {shown(model)} has none", model)
+    return found
+
+
+_CONSTANT = FORM.named("a constant, :NAME or (:NAME VALUE),")
+_CONSTANT_MODELS = _CONSTANT + many(FORM) >> (lambda found: [found[0], *found[1]])
+#: the constants of an enum and its type
+CONSTANTS = _CONSTANT_MODELS >> _constants
+FLAGS = _CONSTANT_MODELS >> (lambda models: _flags(_constants(models), models))
+
+
+def _foreign_type(found: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    if "base" not in found:
+        raise FormError("the option :base is missing", None)
+    return read_value_type(found.pop("base")).form, found
 
 
 # --- options --------------------------------------------------------------------------------------------------------
@@ -426,6 +478,8 @@ def _dashed(word: str) -> str:
 
 
 _WORDS = {"check": _one_of("check", CHECKS), "abi": _one_of("calling convention", ABIS)}
+#: of ``define-foreign-type``: the base's form, and the functions
+FOREIGN_TYPE = options("base", "to-foreign", "from-foreign") >> _foreign_type
 FUNCTION_OPTIONS = options(*OPTIONS)
 #: where ``:count`` may also stand without its name
 COUNT = maybe(value("a count"))
@@ -454,7 +508,7 @@ def _c_block(model: Any) -> Any:
         from epsilon.bindings import check_text
 
         try:
-            check_text(str(model))
+            check_text(str(model), noted)
         except ForeignTypeError as error:
             raise FormError(str(error), model) from None
     return model

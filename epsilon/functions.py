@@ -28,7 +28,16 @@ from epsilon.options import check_option_names, owned_result, read_options
 from epsilon.results import check_failed, owned_symbols, releaser, take
 from epsilon.signatures import Signature, registry, signature_of
 from epsilon.structs import Struct
-from epsilon.typesystem import VOID_POINTER_TYPE, WORDS, CType, Direction, FunctionType, array_of, linked
+from epsilon.typesystem import (
+    VOID_POINTER_TYPE,
+    WORDS,
+    Converted,
+    CType,
+    Direction,
+    FunctionType,
+    array_of,
+    linked,
+)
 from epsilon.typesystem import hooks as type_hooks
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
@@ -297,6 +306,8 @@ def _tail_argument(argument: Any) -> tuple[CType, Any, bool]:
         if found.code == "v" or (found.code == "s" and found.size is None) or is_output_only(found) or counted:
             raise ForeignTypeError(f"got {shorten(argument)}: no argument has type {found.spelling} here")
         alike = isinstance(argument[0], (CType, type)) or is_fixed(argument[0])
+        if isinstance(found, Converted) and found.representation.code in "fbBhHcC?":  # which C promotes
+            return *_tail_argument((found.representation, found.adapt(argument[1])))[:2], False
         if found.code == "f":
             found = WORDS["double"]
         elif found.code in "bBhHcC?" and found.size < WORDS["int"].size:

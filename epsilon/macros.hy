@@ -236,6 +236,57 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
   `(get ~struct ~member))
 
 
+;;; Enums, and types of the user's own
+
+(defmacro define-c-enum [_hy_compiler #* fields]
+  "(define-c-enum NAME :CONSTANT (:CONSTANT VALUE) … :type TYPE)
+
+  Define an enum, whose values cross by name. A constant without a value counts on from the last one, as in C. ::
+
+      (define-c-enum color :red :green (:blue 7))
+      color.blue                                          ; => 7
+      (list (foreign-alloc color :initial [\"green\" 7]))    ; => [\"green\" \"blue\"]"
+  (setv [name [constants type]]
+        (forms.read _hy_compiler "define-c-enum" fields [forms.TYPE-NAME forms.CONSTANTS]))
+  `(setv ~name (~(runtime _hy_compiler 'define-c-enum) ~(forms.c-name name) ~constants ~@(forms.keywords :type type))))
+
+(defmacro define-c-flags [_hy_compiler #* fields]
+  "(define-c-flags NAME (:CONSTANT VALUE) … :type TYPE)
+
+  Define flags: an integer whose bits cross as a set of names. ::
+
+      (define-c-flags open-flags (:create 64) (:truncate 512))
+      (get (foreign-alloc open-flags :count 1 :initial 576) 0)    ; => <open_flags create | truncate>"
+  (setv [name [constants type]]
+        (forms.read _hy_compiler "define-c-flags" fields [forms.TYPE-NAME forms.FLAGS]))
+  `(setv ~name (~(runtime _hy_compiler 'define-c-flags) ~(forms.c-name name) ~constants ~@(forms.keywords :type type))))
+
+(defmacro define-c-type [_hy_compiler #* fields]
+  "(define-c-type NAME TYPE)
+
+  Give a C type a name that serves wherever types do, as ``NAME`` and as ``:NAME``. Without a type it names an opaque
+  struct, of which C only gives pointers. ::
+
+      (define-c-type fd :int)
+      (define-c-type SNDFILE)
+      (defshared sf-close \"sf_close\" \"sndfile\" :int (file (:pointer SNDFILE)))"
+  (setv [name type] (forms.read _hy_compiler "define-c-type" fields [forms.TYPE-NAME (maybe forms.TYPE)]))
+  `(setv ~name (~(runtime _hy_compiler 'define-c-type) ~(forms.c-name name) ~@(if type [type.form] []))))
+
+(defmacro define-foreign-type [_hy_compiler #* fields]
+  "(define-foreign-type NAME :base TYPE :to-foreign FUNCTION :from-foreign FUNCTION)
+
+  Define a type over another: ``:to-foreign`` makes what the base takes, ``:from-foreign`` what the user gets; either may
+  be missing. ::
+
+      (import datetime [date])
+      (define-foreign-type day :base :int :to-foreign date.toordinal :from-foreign date.fromordinal)
+      (get (foreign-alloc day :initial [(date 2000 2 28)]) 0)    ; => (datetime.date 2000 2 28)"
+  (setv [name [base functions]]
+        (forms.read _hy_compiler "define-foreign-type" fields [forms.TYPE-NAME forms.FOREIGN-TYPE]))
+  `(setv ~name (~(runtime _hy_compiler 'define-foreign-type) ~(forms.c-name name) ~base ~@(forms.keywords #** functions))))
+
+
 ;;; Memory
 
 (defmacro foreign-alloc [_hy_compiler #* fields]

@@ -475,7 +475,7 @@ def ctype_of(backend: Any) -> CType:
     return found
 
 
-_by_backend = {WORDS[word].backend: WORDS[word] for word in reversed(WORDS) if WORDS[word].code not in "zPyYv"}
+_by_backend = {WORDS[word].backend: WORDS[word] for word in reversed(WORDS) if WORDS[word].code not in "zPyYvx"}
 _by_backend[WORDS["void"].backend] = WORDS["void"]
 
 

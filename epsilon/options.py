@@ -86,7 +86,7 @@ def read_check(symbol: str, signature: Signature, check: Any) -> Any:
         raise ForeignTypeError(
             f"{symbol}: unknown check {word!r}{nearest(word, CHECKS)}; the checks are {', '.join(CHECKS)}"
         )
-    if signature.result.code in "vsFDg":
+    if signature.result.representation.code in "vsFDg":
         raise ForeignTypeError(f"{symbol}: the check {word!r} needs a number or a pointer, and the result is "
                                f"{signature.result.spelling}")  # fmt: skip
     return word
@@ -96,7 +96,7 @@ def default_check(symbol: str, result: CType) -> str:
     """The check that tells a failed system call: POSIX functions give -1 or NULL and set errno."""
     if result.is_pointer:
         return "non-null"
-    if result.converter.code in "bhiqc":
+    if result.representation.code in "bhiqc":
         return "nonnegative"
     raise ForeignTypeError(
         f"{symbol}: retry needs a check that tells which result has failed, for the result is {result.spelling}"

@@ -17,6 +17,8 @@ from epsilon.typesystem import (
     WORDS,
     CType,
     Direction,
+    EnumValue,
+    FlagsValue,
     Pointer,
     String,
     same_representation,
@@ -137,6 +139,8 @@ class _ByCode:
 
     def __call__(self, failure: Failure) -> Any:
         found = self.table.get(failure.code)
+        if found is None and isinstance(failure.code, (EnumValue, FlagsValue)):
+            found = self.table.get(failure.code.value)
         if found is None and failure.errno is not None:
             import errno
 
@@ -211,7 +215,7 @@ def take(who: Any, found: Any, address: int, value: Any) -> Any:
     A text has been copied, so it is freed now; a pointer becomes memory that frees itself.
     """
     free = releaser(who, found.free)
-    if value is None or isinstance(found, String):
+    if value is None or isinstance(found.representation, String):
         free(cffi.cast(VOID_POINTER, address))
         return value
     return type_hooks["own"](found, address, free)

@@ -96,7 +96,8 @@ class Signature:
 
     def check_size(self, parameters: tuple[CType, ...]) -> None:
         """Refuse what the C stack could not hold: C11 §5.2.4.1 asks of a compiler for 127 arguments."""
-        size = sum(parameter.size if isinstance(parameter, StructCType) else 8 for parameter in parameters)
+        passed = [parameter.representation for parameter in parameters]
+        size = sum(found.size if isinstance(found, StructCType) else 8 for found in passed)
         if size > _LARGEST_CALL:
             raise ForeignTypeError(
                 f"{len(parameters)} parameters of {size} bytes in all: a call passes at most {_LARGEST_CALL} bytes"
@@ -146,7 +147,7 @@ def signature_of(
     if found is not None:
         return found
     abi = _check_abi(abi)
-    if isinstance(result, (Direction, Array)) or result.code in "yY":
+    if isinstance(result, (Direction, Array)) or result.representation.code in "yY":
         raise ForeignTypeError(f"a C function cannot return {result.spelling} (declared as {spell(result)})")
     if result.size is None and not isinstance(result, Void):
         raise ForeignTypeError(f"a function cannot return {result.spelling}, whose definition is not known")
@@ -217,7 +218,7 @@ class Registry(Mapping):
         word = (word_of(name) or "").lstrip("':")
         if not word or any(letter.isspace() or letter in "(*" for letter in word):
             raise ForeignTypeError(f"a signature's name is a word, not {shorten(name)}")
-        if not {word, plain_word(word)}.isdisjoint(known_names()):
+        if not {word, plain_word(word), word.replace("-", "_")}.isdisjoint(known_names()):
             raise ForeignTypeError(f"{word!r} is a type and cannot name a signature")
         signature = Signature(result, parameters, abi=abi)
         with _lock:

@@ -31,6 +31,9 @@ SAMPLES = {
     "Callback": lambda: epsilon.make_callback(abs, "int", ["int"]),
     "StructType": a_struct_type,
     "ForeignMemory": lambda: epsilon.foreign_alloc("int"),
+    "EnumType": lambda: epsilon.define_c_enum("stub_enum", ["a"]),
+    "FlagsType": lambda: epsilon.define_c_flags("stub_flags", {"a": 1}),
+    "Handle": lambda: epsilon.object_handle(1),
 }
 
 

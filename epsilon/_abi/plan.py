@@ -137,6 +137,7 @@ def _build(ctype: Any) -> Any:
 
 
 def _member_type(ctype: Any) -> Any:
+    ctype = ctype.representation
     if ctype.code == "s":
         return struct_type(ctype)
     if ctype.code == "a":

@@ -12,8 +12,12 @@ Sizes and alignments are those of this platform's C compiler, as cffi was built 
 from __future__ import annotations
 
 from epsilon.typesystem.base import VOID_POINTER, CData, CType, find_converter, register_converter
+from epsilon.typesystem.converted import Converted, Object, UserType
 from epsilon.typesystem.counts import array_of, check_callback, counter_index, filled, linked, told, way_of
 from epsilon.typesystem.derived import Array, Direction, FunctionPointer, FunctionType, decay, hooks, pointer_to
+from epsilon.typesystem.enumerations import ENUMS, Enumeration, EnumValue, FlagsValue, underlying
+from epsilon.typesystem.handles import Handle, object_handle
+from epsilon.typesystem.named import NAMED, TypeObject
 from epsilon.typesystem.pointers import (
     CHARACTER_POINTER,
     VOID_POINTER_TYPE,
@@ -60,13 +64,21 @@ __all__ = [
     "CType",
     "Character",
     "Complex",
+    "Converted",
     "Direction",
+    "ENUMS",
+    "EnumValue",
+    "Enumeration",
+    "FlagsValue",
     "FunctionPointer",
     "FunctionType",
     "HAS_EIGHTBYTES",
     "HAS_REFERENCES",
+    "Handle",
     "Integer",
     "MACHINE",
+    "NAMED",
+    "Object",
     "OwnedPointer",
     "Pointer",
     "PointerLike",
@@ -77,6 +89,8 @@ __all__ = [
     "StructCType",
     "TAGS",
     "TYPEDEFS",
+    "TypeObject",
+    "UserType",
     "VOID",
     "VOID_POINTER",
     "VOID_POINTER_TYPE",
@@ -96,6 +110,7 @@ __all__ = [
     "hooks",
     "linked",
     "new_tagged",
+    "object_handle",
     "owned_type",
     "pointer_to",
     "refuse_parameter",
@@ -103,6 +118,7 @@ __all__ = [
     "same_representation",
     "tagged",
     "told",
+    "underlying",
     "view",
     "way_of",
 ]

@@ -80,6 +80,15 @@ class CType:
         return self._converter
 
     @property
+    def representation(self) -> CType:
+        """The type that C has for it: itself, unless its values are converted on their way to another type."""
+        return self
+
+    def restore(self, value: Any) -> Any:
+        """What this type gives back for a plain value: the way back of :meth:`adapt`."""
+        return value
+
+    @property
     def spelling(self) -> str:
         """The C text of the type alone."""
         return self.declare().rstrip()
@@ -126,6 +135,10 @@ def find_converter(ctype: CType, python_type: type) -> Callable[[Any], Any] | No
             if base in table:
                 return table[base]
     return None
+
+
+#: whether any converter is registered for a type
+has_converters = registered.__contains__
 
 
 def register_converter(ctype: CType, python_type: type, function: Callable[[Any], Any]) -> None:

@@ -207,6 +207,9 @@ class FunctionPointer(PointerLike):
         mine, its = (target.result, *target.parameters), (signature.result, *signature.parameters)
         return len(mine) == len(its) and all(map(_crosses_alike, mine, its))
 
+    def restore(self, value: Any) -> Any:
+        return self.wrap(value) if isinstance(value, CData) else value
+
     def wrap(self, pointer: Any) -> Any:
         return hooks["call_pointer"](self.target, pointer) if pointer else None
 

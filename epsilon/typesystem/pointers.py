@@ -11,6 +11,7 @@ import _cffi_backend as cffi
 from epsilon import _backend
 from epsilon.errors import ForeignTypeError, ForeignValueError, shorten
 from epsilon.typesystem.base import VOID_POINTER, CData, CType
+from epsilon.typesystem.handles import Handle
 from epsilon.typesystem.scalars import Character, Void
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
@@ -96,9 +97,12 @@ class Pointer(PointerLike):
             if kind.kind in ("pointer", "array", "function") and self.takes(kind):
                 return cffi.cast(VOID_POINTER, value)
             raise self.refusal(value, f"{self.wants}, not a {cffi.getcname(kind, '')}")
-        foreign = foreign_address(value)
-        if foreign is not None and self.code == "P":
-            return foreign
+        if self.code == "P":
+            if isinstance(value, Handle):
+                return cffi.cast(VOID_POINTER, value.address)
+            foreign = foreign_address(value)
+            if foreign is not None:
+                return foreign
         if self.code == "p" and self.target.code in _CHARACTER_SIZED and has_buffer(value):
             return view(value, not self.const, self)
         raise self.refusal(value)
@@ -242,6 +246,9 @@ class String(PointerLike):
             if kind.kind in ("pointer", "array") and CHARACTER_POINTER.takes(kind):
                 return cffi.cast(VOID_POINTER, value)
         raise self.refusal(value)
+
+    def restore(self, value: Any) -> Any:
+        return self.decode(value) if isinstance(value, bytes) else value
 
     def decode(self, value: bytes | None) -> Any:
         """The Python value for the C bytes ``value``."""
