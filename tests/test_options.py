@@ -391,6 +391,13 @@ def test_free_of_an_output(c):
     assert c.bind("int texts_live(void)")() == 0
 
 
+def test_an_owned_output_is_shown_as_c_has_it(c):
+    text = c.bind("text_out", "int", ["string", ("out", ("string", {"free": "text_free"}))])
+    assert repr(text) == "int text_out(const char *, const char **)"
+    make = c.bind("handle_make", "int", ["string", ("out", ("pointer", "void", {"free": "handle_close"}))])
+    assert repr(make) == "int handle_make(const char *, void **)"
+
+
 def test_a_text_that_is_not_valid_is_freed_all_the_same(c):
     bad = c.bind("bad_text", ("string", {"free": "text_free"}), [])
     with pytest.raises(epsilon.ForeignValueError, match="offset 0"):
