@@ -234,7 +234,9 @@ def releaser(who: Any, free: Any) -> Callable[[Any], Any]:
     library = getattr(who, "library", None) or process
     found = library._releasers.get(free)
     if found is None:
-        home = library if library.find((free,)) is not None else process
+        # C's own free is that of the process, as C code has it: another allocator may be loaded before the C library
+        places = (process, library) if free == "free" else (library, process)
+        home = next((place for place in places if place.find((free,)) is not None), process)
         found = Declaration((free,), home, Signature("void", ("pointer",))).function()
         library._releasers[free] = found
     return found
