@@ -54,6 +54,8 @@ struct node with_data(int id, void *data) { struct node n = {id, data}; return n
 void *data_behind(struct node *n) { return n->data; }
 void *many(int a, double b, long c, float d, void *p, int e, int f, int g, double h, void *q) { return a ? p : q; }
 void *global_data;
+void *first(void **p) { return *p; }
+void swap_two(void **p) { void *q = p[0]; p[0] = p[1]; p[1] = q; }
 
 typedef struct { int (*f)(void *); void *user; int result; } Job;
 static void *work(void *job) { Job *j = job; j->result = j->f(j->user); return NULL; }
@@ -317,6 +319,14 @@ def test_memory_and_variables_hold_objects():
     variable.value = things
     assert variable.value is things
     variable.value = None
+
+
+def test_arrays_of_objects():
+    things = [Thing(), Thing()]
+    first = C.bind("first", "object", [("array", "object")])
+    assert first(things) is things[0] and first([None]) is None
+    swap = C.bind("swap_two", "void", [("inout", ("array", "object", 2))])
+    assert swap(things) == things[::-1] and swap([None, "x"]) == ["x", None]
 
 
 @pytest.mark.parametrize("first", [0, 1])
