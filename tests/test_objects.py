@@ -157,7 +157,7 @@ def test_c_that_keeps_the_pointer_finds_the_object_behind_a_handle():
 def test_c_that_keeps_the_pointer_of_a_call_meets_an_error_that_says_so():
     run = epsilon.make_callback(lambda user, x: 1, "int", ["object", "int"])
     CREATE(Thing(), run, None)
-    with pytest.raises(epsilon.ForeignMemoryError, match="handle of an object that has ended.*object_handle"):
+    with pytest.raises(epsilon.ForeignMemoryError, match="callback .*: parameter 1: .* object that has ended.*object_"):
         RUN(7)
     with pytest.raises(epsilon.ForeignMemoryError, match=r"what_is_kept\(\): result \(void \*\): got 0x"):
         C.bind("what_is_kept", "object", [])()
@@ -198,6 +198,11 @@ def test_a_handle_passes_as_a_pointer():
     assert C.bind("identity", "object", ["pointer"])(handle) is thing
     with pytest.raises(epsilon.ForeignTypeError, match="wanted None, a pointer to int"):
         C.bind("identity", "object", [("pointer", "int")])(handle)
+
+
+def test_an_object_that_is_no_pointer_is_told_how_to_pass():
+    with pytest.raises(epsilon.ForeignTypeError, match=r"got .*Thing.*; any Python object passes as an :object"):
+        C.bind("identity", "pointer", ["pointer"])(Thing())
 
 
 def test_a_handle_ends_with_its_collection_and_keeps_the_object_until_then():

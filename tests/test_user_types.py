@@ -231,6 +231,8 @@ def test_what_the_functions_raise_reaches_the_caller():
         C.bind("failing next(int fd)")(3)
     with pytest.raises(ForeignValueError, match="the result: got 3, wanted something else"):
         C.bind("ask", "int", [("function", refusing, ["int"]), "int"])(lambda x: x, 3)
+    with pytest.raises(ForeignValueError, match="callback .*<lambda>: parameter 1: got 3, wanted something else"):
+        C.bind("ask", "int", [("function", "int", [refusing]), "int"])(lambda x: x, 3)
     with pytest.raises(KeyError):
         C.bind("ask", "int", [("function", "int", [failing]), "int"])(lambda x: x, 3)
 
