@@ -15,7 +15,6 @@ from epsilon._macros import MacroTable as _MacroTable
 from epsilon.callbacks import callback, make_callback
 from epsilon.converters import convert_from_foreign, convert_to_foreign
 from epsilon.declarations import cdef
-from epsilon.enums import EnumType, FlagsType, define_c_enum, define_c_flags
 from epsilon.errors import (
     CallbackClosedError,
     CompilerError,
@@ -53,7 +52,6 @@ from epsilon.memory import (
 from epsilon.signatures import Signature, get_or_create_trampoline, register_signature, registry
 from epsilon.structs import StructType, define_c_struct, define_c_struct_auto, struct_layout_size
 from epsilon.typesystem import CType, Handle, object_handle
-from epsilon.usertypes import define_c_type, define_foreign_type
 from epsilon.variables import foreign_variable
 
 __version__ = "0.1.0"
@@ -63,6 +61,29 @@ _hy_macros = _MacroTable()
 
 #: what Hy makes of ``null-pointer?``
 hyx_null_pointerXquestion_markX = is_null_pointer
+
+#: public name → the module that it is imported from when it is first asked for
+_later = {
+    "EnumType": "epsilon.enums",
+    "FlagsType": "epsilon.enums",
+    "define_c_enum": "epsilon.enums",
+    "define_c_flags": "epsilon.enums",
+    "define_c_type": "epsilon.usertypes",
+    "define_foreign_type": "epsilon.usertypes",
+}
+
+
+def __getattr__(name: str):
+    module = _later.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(__import__(module, fromlist=[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_later})
+
 
 __all__ = [
     "alignof",

@@ -9,8 +9,8 @@ from _collections_abc import Mapping, Sequence  # collections.abc, without all o
 
 from epsilon.errors import ForeignTypeError, nearest, shorten
 from epsilon.expressions import ctype
-from epsilon.typesystem import ENUMS, NAMED, Enumeration, TypeObject, underlying
-from epsilon.typesystem.enumerations import constant_name
+from epsilon.typesystem import ENUMS, NAMED, TypeObject
+from epsilon.typesystem.enumerations import Enumeration, constant_name, underlying
 from epsilon.usertypes import new_name
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
