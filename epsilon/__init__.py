@@ -13,8 +13,6 @@ Python, the functions below.  ``import epsilon`` imports neither Hy nor pycparse
 from epsilon._backend import Callback, Function, errno, set_errno
 from epsilon._macros import MacroTable as _MacroTable
 from epsilon.callbacks import callback, make_callback
-from epsilon.converters import convert_from_foreign, convert_to_foreign
-from epsilon.declarations import cdef
 from epsilon.errors import (
     CallbackClosedError,
     CompilerError,
@@ -52,7 +50,6 @@ from epsilon.memory import (
 from epsilon.signatures import Signature, get_or_create_trampoline, register_signature, registry
 from epsilon.structs import StructType, define_c_struct, define_c_struct_auto, struct_layout_size
 from epsilon.typesystem import CType, Handle, object_handle
-from epsilon.variables import foreign_variable
 
 __version__ = "0.1.0"
 
@@ -61,29 +58,6 @@ _hy_macros = _MacroTable()
 
 #: what Hy makes of ``null-pointer?``
 hyx_null_pointerXquestion_markX = is_null_pointer
-
-#: public name → the module that it is imported from when it is first asked for
-_later = {
-    "EnumType": "epsilon.enums",
-    "FlagsType": "epsilon.enums",
-    "define_c_enum": "epsilon.enums",
-    "define_c_flags": "epsilon.enums",
-    "define_c_type": "epsilon.usertypes",
-    "define_foreign_type": "epsilon.usertypes",
-}
-
-
-def __getattr__(name: str):
-    module = _later.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(__import__(module, fromlist=[name]), name)
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_later})
-
 
 __all__ = [
     "alignof",
@@ -148,3 +122,30 @@ __all__ = [
     "StructType",
     "SymbolNotFoundError",
 ]
+
+#: where the names are that are seldom wanted: their modules are imported at the first use
+_LATER = {
+    "cdef": "declarations",
+    "convert_from_foreign": "converters",
+    "convert_to_foreign": "converters",
+    "define_c_enum": "enums",
+    "define_c_flags": "enums",
+    "define_c_type": "usertypes",
+    "define_foreign_type": "usertypes",
+    "EnumType": "enums",
+    "FlagsType": "enums",
+    "foreign_variable": "variables",
+}
+
+
+def __getattr__(name: str):
+    if name not in _LATER:
+        raise AttributeError(f"module 'epsilon' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = globals()[name] = getattr(import_module(f"epsilon.{_LATER[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})

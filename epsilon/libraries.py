@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from _collections_abc import Iterable, Sequence  # collections.abc, without all of collections
 
 import _cffi_backend
 
