@@ -133,11 +133,6 @@ def _define(kind: type, name: Any, constants: Any, type: Any) -> Any:
     return kind(found)
 
 
-def type_object(found: Enumeration) -> EnumType:
-    """What a user gets for the type of an enum or flags."""
-    return (FlagsType if found.flags else EnumType)(found)
-
-
 def read_enumeration(flags: bool, tag: str, constants: Any, type: Any = None) -> Enumeration:
     """The type of an enum, or of flags, of these constants."""
     what = f"{'flags' if flags else 'enum'} {tag}"

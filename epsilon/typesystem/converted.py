@@ -102,8 +102,8 @@ class UserType(Converted):
 
     __slots__ = ("from_foreign", "name", "serial", "to_foreign")
 
-    def __new__(cls, name: str, base: CType, to: Any, back: Any, serial: int = 0) -> CType:
-        self = super().__new__(cls, name, base, serial or next(_serials))
+    def __new__(cls, name: str, base: CType, to: Any, back: Any) -> CType:
+        self = super().__new__(cls, name, base, next(_serials))
         self.to_foreign, self.from_foreign = to, back
         return self
 
