@@ -300,8 +300,10 @@ run(Slot *slot, Record *record, void *where, Arguments from)
     if (LIKELY(t->words_only) && LIKELY(!t->outputs) && LIKELY(from.words != NULL))
         for (const Parameter *end = p + t->count; p < end; p++) {
             PyObject *argument = read_word(p->converter, from.words[p->word]);
-            if (UNLIKELY(!argument))
+            if (UNLIKELY(!argument)) {
+                explain(callable, (int)(p - t->parameters));
                 goto out;
+            }
             vector[++given] = argument;
         }
     else if (UNLIKELY(t->viewed)) {
@@ -315,8 +317,10 @@ run(Slot *slot, Record *record, void *where, Arguments from)
             if (p[i].optional)
                 continue;
             PyObject *argument = read_argument(t, i, from);
-            if (UNLIKELY(!argument))
+            if (UNLIKELY(!argument)) {
+                explain(callable, i);
                 goto out;
+            }
             vector[++given] = argument;
         }
     size_t nargsf = (size_t)given | PY_VECTORCALL_ARGUMENTS_OFFSET;
@@ -344,8 +348,6 @@ run(Slot *slot, Record *record, void *where, Arguments from)
     }
     else
         done = t->result->code == 'v' || convert_result(slot, t->result, result, where, &frame) == 0;
-    if (UNLIKELY(t->outputs) && done && frame.count)
-        done = keep_result(slot, &frame) == 0;
     if (UNLIKELY(!done))
         explain(callable, -1);
 out:

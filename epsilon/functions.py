@@ -347,7 +347,8 @@ def explain(who: Any, index: int, error: BaseException) -> BaseException:
     elif isinstance(who, _backend.Trampoline):
         head, signature, name = f"trampoline of {who.signature}", who.signature, ""
     else:
-        error.args = (f"callback {getattr(who, '__qualname__', who)}: the result: {error.args[0]}",)
+        place = "the result" if index < 0 else f"parameter {index + 1}"
+        error.args = (f"callback {getattr(who, '__qualname__', who)}: {place}: {error.args[0]}",)
         return error
     found = signature.result if index < 0 else signature.parameters[index]
     place = "result" if index < 0 else f"parameter {index + 1}{name}"

@@ -17,8 +17,6 @@ from epsilon.typesystem import (
     WORDS,
     CType,
     Direction,
-    EnumValue,
-    FlagsValue,
     Pointer,
     String,
     same_representation,
@@ -139,8 +137,8 @@ class _ByCode:
 
     def __call__(self, failure: Failure) -> Any:
         found = self.table.get(failure.code)
-        if found is None and isinstance(failure.code, (EnumValue, FlagsValue)):
-            found = self.table.get(failure.code.value)
+        if found is None:  # an enum's name is looked up as its number, too
+            found = self.table.get(getattr(failure.code, "value", None))
         if found is None and failure.errno is not None:
             import errno
 
