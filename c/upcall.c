@@ -6,6 +6,8 @@
  * The GIL: a callback may come while this thread holds it (a critical call), while it has let go of it (a default call),
  * or on a thread that Python has never seen.  The Record says which thread state made the call; whether that state is the
  * current one says whether the GIL is held.  Without a Record, PyGILState_Ensure decides.
+ *
+ * What happens when there is no result (a wrong one, an exception, a closed callback) is told at `fail`.
  */
 #include "shim.h"
 
@@ -37,7 +39,7 @@ finalizing(void)
 }
 
 /* Park the exception that is set, for the foreign call that C is in. */
-static void
+void
 park(Record *record, PyObject *context)
 {
     if (!record) {
@@ -54,6 +56,31 @@ park(Record *record, PyObject *context)
         PyErr_WriteUnraisable(context);
     Py_XDECREF(result);
     Py_DECREF(exception);
+}
+
+/* Where this thread keeps its Records, as a number that leave_to takes; it holds for as long as the thread lives. */
+PyObject *
+shim_own_calls(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none))
+{
+    return PyLong_FromVoidPtr(&current_record);
+}
+
+/* leave_to(calls, exception): park it for the foreign call that another thread is in; whether it is in one.  The GIL is
+ * what makes this safe: a call pushes its Record before it goes to C, and takes it off after it has the GIL again. */
+PyObject *
+shim_leave_to(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    PyObject *calls, *exception;
+    if (!PyArg_ParseTuple(args, "O!O:leave_to", &PyLong_Type, &calls, &exception))
+        return NULL;
+    Record **place = PyLong_AsVoidPtr(calls), *record = place ? __atomic_load_n(place, __ATOMIC_ACQUIRE) : NULL;
+    if (!record)
+        return PyErr_Occurred() ? NULL : Py_NewRef(Py_False);
+    if (exception != Py_None) {
+        give_exception(Py_NewRef(exception));
+        park(record, Py_None);
+    }
+    Py_RETURN_TRUE;
 }
 
 /* Write a word as libffi wants a closure's result: integers widened to ffi_arg. */
@@ -74,6 +101,14 @@ put_result(const Converter *c, uint64_t word, void *where)
         memcpy(where, &word, sizeof word);
 }
 
+/* A copy of a string that C frees. */
+static uint64_t
+give_copy(uint64_t word)
+{
+    return word ? (uintptr_t)strdup((const char *)(uintptr_t)word) : 0;
+}
+
+/* The declared answer, or zero.  No Python: it is also given when Python is gone. */
 static void
 answer(const Slot *slot, void *where)
 {
@@ -90,7 +125,7 @@ answer(const Slot *slot, void *where)
     uint64_t word = 0;
     if (slot->answer)
         memcpy(&word, slot->answer, sizeof word);
-    put_result(c, word, where);
+    put_result(c, slot->give ? give_copy(word) : word, where);
 }
 
 /* A str or buffer that C got must outlive the return: it is kept until this slot's next return on this thread. */
@@ -187,19 +222,6 @@ read_argument(Trampoline *t, int i, Arguments from)
     return read_word(c, word);
 }
 
-/* C called a closed callback: answer, and let the enclosing call say so. */
-static void
-run_closed(Slot *slot, Record *record, void *where)
-{
-    slot->entered++;
-    answer(slot, where);
-    PyObject *exception = PyObject_CallFunction(hooks.closed, "OOi", slot->name, slot->file, slot->line);
-    if (exception)
-        give_exception(exception);
-    park(record, slot->name);
-    slot->entered--;
-}
-
 /* Convert the result for C; 0 or -1. */
 static int
 convert_result(Slot *slot, Converter *c, PyObject *result, void *where, Frame *frame)
@@ -212,8 +234,76 @@ convert_result(Slot *slot, Converter *c, PyObject *result, void *where, Frame *f
     put_result(c, word, where);
     if (LIKELY(!frame->count && c->code != 'z'))
         return 0;
+    if (slot->give) {
+        uint64_t copy = give_copy(word);
+        put_result(c, copy, where);
+        if (copy || !word)
+            return 0;
+        PyErr_NoMemory();
+        return -1;
+    }
     frame_keep(frame, Py_NewRef(result));
     return keep_result(slot, frame);
+}
+
+/* What on_error, a callable, answers to the exception; where it fails itself C gets zero, and the exception a note. */
+static void
+ask_answerer(Slot *slot, PyObject *exception, void *where)
+{
+    Converter *c = slot->trampoline->result;
+    PyObject *kept[OWNED_PER_PARAMETER + 1];
+    Frame frame = {kept, 0, NULL};
+    PyObject *result = PyObject_CallOneArg(slot->answerer, exception);
+    if (result && result != Py_None && c->code != 'v' && convert_result(slot, c, result, where, &frame) < 0) {
+        explain(slot->answerer, -2);
+        Py_CLEAR(result);
+    }
+    if (!result || result == Py_None)
+        answer(slot, where);
+    if (!result) {
+        PyObject *second = take_exception();
+        PyObject *done = PyObject_CallFunctionObjArgs(hooks.another, exception, second, NULL);
+        if (!done)
+            PyErr_WriteUnraisable(slot->answerer);
+        Py_XDECREF(done);
+        Py_XDECREF(second);
+    }
+    Py_XDECREF(result);
+    while (frame.count)
+        Py_DECREF(frame.items[--frame.count]);
+}
+
+/* There is no result, and the exception that is set says why: C gets the answer, and its caller the exception. */
+static void
+fail(Slot *slot, Record *record, PyObject *context, void *where)
+{
+    if (slot->answerer) {
+        PyObject *exception = take_exception();
+        ask_answerer(slot, exception, where);
+        give_exception(exception);
+    }
+    else
+        answer(slot, where);
+    park(record, context);
+}
+
+/* C called a closed callback: answer, and let the enclosing call say so. */
+static void
+run_closed(Slot *slot, Record *record, void *where)
+{
+    slot->entered++;
+    PyObject *exception = PyObject_CallFunction(hooks.closed, "OOi", slot->name, slot->file, slot->line);
+    if (exception)
+        give_exception(exception);
+    fail(slot, record, slot->name, where);
+    slot->entered--;
+}
+
+/* What an error is said to be in: the function that the user gave, where the callback has not ended meanwhile. */
+static PyObject *
+shown(const Slot *slot, PyObject *callable)
+{
+    return slot->callback ? slot->callback->function : callable;
 }
 
 #define SMALL_CALLBACK 14
@@ -264,7 +354,7 @@ run(Slot *slot, Record *record, void *where, Arguments from)
     if (UNLIKELY(!result))
         goto out;
     if (UNLIKELY(t->outputs) && !(result = spread_outputs(t, result, from, &frame))) {
-        explain(callable, -1);
+        explain(shown(slot, callable), -1);
         goto out;
     }
     int64_t number;
@@ -277,15 +367,10 @@ run(Slot *slot, Record *record, void *where, Arguments from)
     else
         done = t->result->code == 'v' || convert_result(slot, t->result, result, where, &frame) == 0;
     if (UNLIKELY(!done))
-        explain(callable, -1);
+        explain(shown(slot, callable), -1);
 out:
-    if (UNLIKELY(!done)) {
-        PyObject *exception = take_exception();
-        answer(slot, where);
-        if (exception)
-            give_exception(exception);
-        park(record, callable);
-    }
+    if (UNLIKELY(!done))
+        fail(slot, record, shown(slot, callable), where);
     while (given)
         Py_DECREF(vector[given--]);
     Py_XDECREF(result);

@@ -22,12 +22,27 @@ why_no_shim: str | None = None
 if strategy is not None and strategy not in STRATEGIES:
     raise ImportError(f"EPSILON_STRATEGY={strategy!r}: the strategies are {', '.join(STRATEGIES)}")
 
+
+def refuse_subinterpreter() -> None:
+    """Raise ImportError unless this is the main interpreter: C may call on a thread that says nothing of interpreters."""
+    for name in ("_interpreters", "_xxsubinterpreters"):  # CPython 3.13, before it
+        try:
+            interpreters = __import__(name)
+        except ImportError:
+            continue
+        if interpreters.get_current() != interpreters.get_main():
+            raise ImportError("Epsilon does not work in a subinterpreter: C's callbacks could not tell to which interpreter "
+                              "they belong; import it in the main interpreter")  # fmt: skip
+        return
+
+
 if strategy == "cffi":
     why_no_shim = "EPSILON_STRATEGY=cffi asks for cffi's ABI mode"
 else:
     try:
         from epsilon import _shim as shim
     except ImportError as error:
+        refuse_subinterpreter()
         why_no_shim = f"the C shim is not built or cannot be loaded: {error}"
         if strategy is not None:
             raise ImportError(f"EPSILON_STRATEGY={strategy} needs the shim: {why_no_shim}") from error
@@ -35,6 +50,7 @@ else:
 if shim is not None:
     implementation: ModuleType = shim
 else:
+    refuse_subinterpreter()
     from epsilon import _abi as implementation
 
 Callback = implementation.Callback
@@ -44,6 +60,8 @@ Function = implementation.Function
 Guarded = implementation.Guarded
 Trampoline = implementation.Trampoline
 errno = implementation.errno
+leave_to = implementation.leave_to
+own_calls = implementation.own_calls
 set_errno = implementation.set_errno
 set_hooks = implementation.set_hooks
 

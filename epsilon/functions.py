@@ -349,7 +349,7 @@ def adapt(found: CType, value: Any) -> Any:
 
 
 def explain(who: Any, index: int, error: BaseException) -> BaseException:
-    """Put the function and the parameter (``index`` -1: the result) into a conversion's error."""
+    """Put the function and the parameter (``index`` -1: the result, -2: on_error's) into a conversion's error."""
     if not isinstance(error, ForeignError) or error.function is not None:
         return error
     if isinstance(who, Declaration):
@@ -362,7 +362,8 @@ def explain(who: Any, index: int, error: BaseException) -> BaseException:
     elif isinstance(who, _backend.Trampoline):
         head, signature, name = f"trampoline of {who.signature}", who.signature, ""
     else:
-        error.args = (f"callback {getattr(who, '__qualname__', who)}: the result: {error.args[0]}",)
+        what = "the result" if index == -1 else "the answer of on_error"
+        error.args = (f"callback {getattr(who, '__qualname__', who)}: {what}: {error.args[0]}",)
         return error
     found = signature.result if index < 0 else signature.parameters[index]
     place = "result" if index < 0 else f"parameter {index + 1}{name}"

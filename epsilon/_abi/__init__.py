@@ -9,6 +9,9 @@ that keeps the GIL, and other calling conventions.
 from epsilon._abi.call import Function, Trampoline, errno, set_errno
 from epsilon._abi.callback import Callback
 from epsilon._abi.convert import Converter
-from epsilon._abi.guarded import Cell, Guarded, set_hooks
+from epsilon._abi.guarded import Cell, Guarded, leave_to, own_calls, set_hooks
 
-__all__ = ["Callback", "Cell", "Converter", "Function", "Guarded", "Trampoline", "errno", "set_errno", "set_hooks"]
+__all__ = [
+    "Callback", "Cell", "Converter", "Function", "Guarded", "Trampoline", "errno", "leave_to", "own_calls", "set_errno",
+    "set_hooks",
+]  # fmt: skip

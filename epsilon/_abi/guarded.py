@@ -104,6 +104,26 @@ def park(exception: BaseException, context: object) -> None:
         unraisable(error, context)
 
 
+def own_calls() -> list[Record]:
+    """This thread's foreign calls in progress, for ``leave_to``."""
+    return local.records
+
+
+def leave_to(calls: list[Record], exception: BaseException | None, /) -> bool:
+    """Leave an exception to the foreign call that a thread is in; whether it is in one."""
+    try:
+        record = calls[-1]
+    except IndexError:
+        return False
+    if exception is None:
+        return True
+    if record:
+        hooks.another(record[0], exception)
+    else:
+        record.append(exception)
+    return True
+
+
 def unraisable(exception: BaseException, context: object) -> None:
     """What PyErr_WriteUnraisable does: ``sys.unraisablehook`` is told, and nothing is raised."""
     # Python has no name for the type of the hook's argument, but the default hook insists on it.
