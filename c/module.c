@@ -93,7 +93,8 @@ execute(PyObject *module)
             PyModule_AddObjectRef(module, types[i].name, (PyObject *)types[i].type) < 0)
             return -1;
     if (PyModule_AddIntConstant(module, "has_registers", HAVE_REGISTERS) < 0 ||
-        PyModule_AddIntConstant(module, "has_eightbytes", HAVE_EIGHTBYTES) < 0)
+        PyModule_AddIntConstant(module, "has_eightbytes", HAVE_EIGHTBYTES) < 0 ||
+        PyModule_AddIntConstant(module, "has_thunks", HAVE_THUNKS) < 0)
         return -1;
     return 0;
 }

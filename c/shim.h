@@ -33,6 +33,11 @@
 #define INTEGER_REGISTERS 0
 #define FLOAT_REGISTERS 0
 #endif
+#if defined(__x86_64__) && defined(__ELF__) && !defined(__ILP32__)
+#define HAVE_THUNKS 1
+#else
+#define HAVE_THUNKS 0
+#endif
 #define REGISTERS (INTEGER_REGISTERS + FLOAT_REGISTERS)
 #define HAVE_REFERENCES (HAVE_REGISTERS && !HAVE_EIGHTBYTES) /* AAPCS64: large structs travel as the address of a copy */
 

@@ -58,22 +58,28 @@ park(Record *record, PyObject *context)
     Py_DECREF(exception);
 }
 
-/* Where this thread keeps its Records, as a number that leave_to takes; it holds for as long as the thread lives. */
+/* Where this thread keeps its Records, as a number; it holds for as long as the thread lives. */
 PyObject *
 shim_own_calls(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none))
 {
     return PyLong_FromVoidPtr(&current_record);
 }
 
-/* leave_to(calls, exception): park it for the foreign call that another thread is in; whether it is in one.  The GIL is
- * what makes this safe: a call pushes its Record before it goes to C, and takes it off after it has the GIL again. */
+/* leave_to(thread, exception): park it for the foreign call that another thread is in; whether it is in one.  `thread.calls`
+ * is what own_calls gave there, or None from the thread's end on.  The GIL is what makes this safe: nothing lets go of it
+ * between that look and the end of this function, and a call takes its Record off only after it has the GIL again. */
 PyObject *
 shim_leave_to(PyObject *Py_UNUSED(module), PyObject *args)
 {
-    PyObject *calls, *exception;
-    if (!PyArg_ParseTuple(args, "O!O:leave_to", &PyLong_Type, &calls, &exception))
+    PyObject *thread, *exception;
+    if (!PyArg_ParseTuple(args, "OO:leave_to", &thread, &exception))
         return NULL;
-    Record **place = PyLong_AsVoidPtr(calls), *record = place ? __atomic_load_n(place, __ATOMIC_ACQUIRE) : NULL;
+    PyObject *calls = PyObject_GetAttrString(thread, "calls");
+    if (!calls)
+        return NULL;
+    Record **place = calls == Py_None ? NULL : PyLong_AsVoidPtr(calls);
+    Record *record = place ? __atomic_load_n(place, __ATOMIC_ACQUIRE) : NULL;
+    Py_DECREF(calls);
     if (!record)
         return PyErr_Occurred() ? NULL : Py_NewRef(Py_False);
     if (exception != Py_None) {

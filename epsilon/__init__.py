@@ -12,7 +12,7 @@ Python, the functions below.  ``import epsilon`` imports neither Hy nor pycparse
 
 from epsilon._backend import Callback, Function, errno, set_errno
 from epsilon._macros import MacroTable as _MacroTable
-from epsilon.callbacks import callback, make_callback
+from epsilon.callbacks import call_async, callback, make_callback
 from epsilon.converters import convert_from_foreign, convert_to_foreign
 from epsilon.declarations import cdef
 from epsilon.errors import (
@@ -64,6 +64,7 @@ hyx_null_pointerXquestion_markX = is_null_pointer
 
 __all__ = [
     "alignof",
+    "call_async",
     "Callback",
     "callback",
     "CallbackClosedError",

@@ -18,6 +18,7 @@ from hy.errors import HySyntaxError
 from hy.model_patterns import FORM, KEYWORD, whole
 from hy.models import Expression, Keyword, List, String, Symbol, Tuple
 
+from epsilon.callbacks import THREADS
 from epsilon.declarator import parse_body
 from epsilon.errors import ForeignTypeError, nearest
 from epsilon.form_types import (
@@ -206,6 +207,11 @@ SIGNATURE = (
 #: what shared-call calls, with literal types or without
 CALLED = ((FUNCTION + (TYPED >> list)) | (TARGET + SIGNATURE)).named('a function, ("symbol" LIBRARY),')
 
+#: what call-async calls: a function, or what shared-call calls
+CALLED_ASYNC = (((some(_is_pair) >> _pair) + SIGNATURE) >> (lambda found: [found[0], *found[1]])) | (
+    value("a function") >> (lambda model: [model])
+)
+
 
 def type_list(types: tuple[list[Type], bool]) -> List:
     """The form of a list of types."""
@@ -380,7 +386,13 @@ def _one_of(what: str, words: Sequence[str]) -> Any:
     return read_word
 
 
-_WORDS = {"check": _one_of("check", CHECKS), "abi": _one_of("calling convention", ABIS)}
+def _thread(model: Any) -> Any:
+    """A thread policy, or a form that gives an asyncio loop; a bare symbol is a variable."""
+    return model if isinstance(model, Symbol) else _one_of("thread policy", THREADS)(model)
+
+
+_WORDS = {"check": _one_of("check", CHECKS), "abi": _one_of("calling convention", ABIS), "thread": _thread}
+CALLBACK_OPTIONS = options("on-error", "thread", "give", "abi")
 FUNCTION_OPTIONS = options("critical", "errno", "check", "name", "doc", "optional", "abi")
 #: where ``:count`` may also stand without its name
 COUNT = maybe(value("a count"))

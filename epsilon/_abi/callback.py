@@ -264,8 +264,8 @@ class Callback(CodePointer):
         self._slot.end(sys._getframe(1))
 
     def __del__(self) -> None:
-        """C may call on: the slot outlives its callback, and so does what answers.  (Before, the slot must not have it: an
-        on_error that refers to its own callback would keep it alive.)"""
+        """C may call on: the slot outlives its callback, and so does what answers.  (Before, the slot must not have
+        it: an on_error that refers to its own callback would keep it alive.)"""
         try:
             self._slot.answerer = self._answerer
         except AttributeError:  # it was never made

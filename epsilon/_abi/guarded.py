@@ -105,15 +105,16 @@ def park(exception: BaseException, context: object) -> None:
 
 
 def own_calls() -> list[Record]:
-    """This thread's foreign calls in progress, for ``leave_to``."""
+    """This thread's foreign calls in progress."""
     return local.records
 
 
-def leave_to(calls: list[Record], exception: BaseException | None, /) -> bool:
-    """Leave an exception to the foreign call that a thread is in; whether it is in one."""
+def leave_to(thread: Any, exception: BaseException | None, /) -> bool:
+    """Leave an exception to the foreign call that a thread is in; whether it is in one.  ``thread.calls`` is what
+    ``own_calls`` gave there, or None from the thread's end on."""
     try:
-        record = calls[-1]
-    except IndexError:
+        record = thread.calls[-1]
+    except (IndexError, TypeError):
         return False
     if exception is None:
         return True
