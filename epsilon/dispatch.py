@@ -12,13 +12,14 @@ which may run at any point, end callbacks; what must be atomic is one operation 
 from __future__ import annotations
 
 import atexit
+import math
 import os
 import sys
 import threading
 import time
 from _queue import Empty, SimpleQueue
+from _thread import TIMEOUT_MAX, allocate_lock, get_ident, get_native_id
 from _thread import _local as thread_local
-from _thread import allocate_lock, get_ident
 from collections.abc import Callable
 from typing import Any
 
@@ -37,10 +38,10 @@ _INTERVAL = 0.1
 class Thread:
     """One thread, from the first time that it is met here until Python forgets it."""
 
-    __slots__ = ("calls", "ident", "name")
+    __slots__ = ("calls", "ident", "name", "native")
 
     def __init__(self) -> None:
-        self.ident = get_ident()
+        self.ident, self.native = get_ident(), get_native_id()
         #: its foreign calls in progress, for floor 0's ``leave_to``; None once it has ended
         self.calls: Any = _backend.own_calls()
         names = (f"thread {each.name!r}" for each in threading.enumerate() if each.ident == self.ident)
@@ -100,9 +101,18 @@ def _place(thread: Thread) -> str:
     return f"in a foreign call{where}" if thread.in_call() else f"waiting{where}"
 
 
-def _positions() -> dict[int, tuple[int, int]]:
-    """Each thread's instruction: one that is at the same one for long waits for something."""
-    return {ident: (id(frame), frame.f_lasti) for ident, frame in sys._current_frames().items()}
+def _activity(threads: list[Thread]) -> dict[Thread, tuple]:
+    """What changes while a thread does anything: its instruction, and on Linux the time that it ran (proc(5))."""
+    frames, found = sys._current_frames(), {}
+    for thread in threads:
+        frame = frames.get(thread.ident)
+        try:
+            with open(f"/proc/self/task/{thread.native}/schedstat") as file:
+                ran = file.read()
+        except OSError:
+            ran = ""
+        found[thread] = (id(frame), None if frame is None else frame.f_lasti, ran)
+    return found
 
 
 # --- a call that waits for another thread -----------------------------------------------------------------------------
@@ -116,10 +126,11 @@ _finalizing = False
 class Call:
     """A call of C's that another thread is to run."""
 
-    __slots__ = ("arguments", "claimed", "dispatcher", "error", "ready", "result")
+    __slots__ = ("arguments", "caller", "claimed", "dispatcher", "error", "ready", "result")
 
     def __init__(self, dispatcher: Waiting, arguments: tuple):
         self.dispatcher, self.arguments = dispatcher, arguments
+        self.caller = get_ident()
         #: whose it is; ``setdefault`` decides, in one step
         self.claimed: dict[None, object] = {}
         self.result: Any = None
@@ -167,7 +178,7 @@ class Call:
             self.fail(error)
 
     def reconsider(self) -> None:
-        error = self.dispatcher.hopeless()
+        error = self.dispatcher.hopeless(self)
         if error is not None:
             self.give_up(error)
 
@@ -176,17 +187,17 @@ class Call:
     def wait(self) -> Any:
         """What the function gave, or its exception; or the reason why nobody will ever run it."""
         interrupt: BaseException | None = None
-        begun, positions = time.monotonic(), _positions()
+        #: when to look at the threads that could run it, and what they did at the last look
+        look, seen = self.next_look(), None
         while True:
             try:
-                if self.ready.acquire(timeout=self.timeout(begun)):
+                if self.ready.acquire(timeout=self.timeout(look)):
                     break
                 if self.is_lost():
                     break
-                patience = callbacks.patience
-                if patience is not None and time.monotonic() - begun >= patience:
-                    self.lose_patience(positions, patience)
-                    begun, positions = time.monotonic(), _positions()
+                if time.monotonic() >= look and not self.claimed:
+                    seen = self.look(seen)
+                    look = self.next_look()
             except BaseException as error:  # Ctrl-C, on the main thread
                 if self.claim(self):
                     raise
@@ -201,35 +212,40 @@ class Call:
         finally:
             del error  # its traceback leads to this frame
 
-    def timeout(self, begun: float) -> float:
+    def next_look(self) -> float:
+        return math.inf if callbacks.patience is None else time.monotonic() + callbacks.patience / 2
+
+    def timeout(self, look: float) -> float:
         """Seconds until there is something to look at; -1 for never."""
-        limits = [] if self.dispatcher.interval is None else [self.dispatcher.interval]
-        if callbacks.patience is not None and not self.claimed:
-            limits.append(max(0, begun + callbacks.patience - time.monotonic()))
-        return min(limits, default=-1)
+        limit = math.inf if self.claimed else max(0, look - time.monotonic())
+        if self.dispatcher.interval is not None:
+            limit = min(limit, self.dispatcher.interval)
+        return -1 if limit == math.inf else min(limit, TIMEOUT_MAX)
 
     def is_lost(self) -> bool:
         """Whether it will never be done, even if somebody has begun it."""
-        error = self.dispatcher.hopeless()
+        error = self.dispatcher.hopeless(self)
         if error is None or self.claimed and not self.dispatcher.may_break_off:
             return False
         if self.claim(self) or self.error is None:
             self.error = error
         return True
 
-    def lose_patience(self, positions: dict[int, tuple[int, int]], patience: float) -> None:
-        """Give up if each thread that could run it is in a foreign call, or has not moved since ``positions``."""
-        threads, now = self.dispatcher.runners(), _positions()
-        for thread in threads:
-            if not thread.in_call() and positions.get(thread.ident) != now.get(thread.ident):
-                return
+    def look(self, seen: dict[Thread, tuple] | None) -> dict[Thread, tuple]:
+        """What the threads that could run it do; give up if each is in a foreign call, or has done nothing since
+        ``seen``."""
+        threads = self.dispatcher.runners(self)
+        now = _activity(threads)
+        if seen is None or not all(thread.in_call() or seen.get(thread) == now[thread] for thread in threads):
+            return now
         if not self.claim(self):
-            return
+            return now
         places = " and ".join(f"{thread.name}, which is {_place(thread)}" for thread in threads)
-        text = f"{self.dispatcher.waits()} waited {patience:g} s for {places or 'its loop'}: it can never come to it"
+        text = f"{self.dispatcher.waits()} waits for {places or 'its loop'}, and has had no answer for too long"
         for thread in threads:
             _backend.leave_to(thread, ForeignError(text))
         self.fail(ForeignError(text))
+        return now
 
 
 # --- dispatchers ------------------------------------------------------------------------------------------------------
@@ -298,7 +314,7 @@ class Waiting(Dispatcher):
         try:
             if self.end is not None:
                 raise callback_closed(*self.end)
-            error = self.hopeless()
+            error = self.hopeless(call)
             if error is not None:
                 raise error
             self.post(call)
@@ -324,13 +340,13 @@ class Waiting(Dispatcher):
         made.__cause__ = error
         return made
 
-    def hopeless(self) -> ForeignError | None:
+    def hopeless(self, call: Call) -> ForeignError | None:
         """Why nobody will ever run it, or None."""
         if _finalizing or sys.is_finalizing():
             return ForeignError(f"callback {self.name}: the interpreter is being finalized: {self.nobody}")
         return None
 
-    def runners(self) -> list[Thread]:
+    def runners(self, call: Call) -> list[Thread]:
         """The threads that may run it."""
         raise NotImplementedError
 
@@ -348,13 +364,14 @@ class Queue(Waiting):
     def post(self, call: Call) -> None:
         _pending.put(call)
 
-    def runners(self) -> list[Thread]:
-        return [thread for thread in {self.maker: None, **_runners} if thread.calls is not None]
+    def runners(self, call: Call) -> list[Thread]:
+        threads = {self.maker: None, **_runners}
+        return [thread for thread in threads if thread.calls is not None and thread.ident != call.caller]
 
-    def hopeless(self) -> ForeignError | None:
-        if not self.runners():
+    def hopeless(self, call: Call) -> ForeignError | None:
+        if not self.runners(call):
             return ForeignError(f"callback {self.name}: the thread that made it has ended, and {self.nobody}")
-        return super().hopeless()
+        return super().hopeless(call)
 
 
 class Loop(Waiting):
@@ -425,11 +442,11 @@ class Loop(Waiting):
         except BaseException as error:
             call.fail(error)
 
-    def runners(self) -> list[Thread]:
+    def runners(self, call: Call) -> list[Thread]:
         thread = _threads.get(getattr(self.loop, "_thread_id", None) or 0)
         return [] if thread is None else [thread]
 
-    def hopeless(self) -> ForeignError | None:
+    def hopeless(self, call: Call) -> ForeignError | None:
         if self.loop.is_closed():
             return ForeignError(f"callback {self.name}: its asyncio loop is closed")
         if not self.loop.is_running():
@@ -437,7 +454,7 @@ class Loop(Waiting):
         ident = getattr(self.loop, "_thread_id", None)
         if ident is not None and ident not in sys._current_frames():
             return ForeignError(f"callback {self.name}: the thread of its asyncio loop has ended")
-        return super().hopeless()
+        return super().hopeless(call)
 
 
 def _is_awaitable(result: Any) -> bool:

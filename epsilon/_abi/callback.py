@@ -83,15 +83,17 @@ class Slot:
         self.entered.append(None)
         errno = cffi.get_errno()  # C's own: it gets it back, whatever is called meanwhile
         try:
-            return self.run(callback, raw)
+            callable_, function = callback._callable, callback._function
+            del callback  # it may end while it waits for another thread
+            return self.run(callable_, function, raw)
         finally:
             cffi.set_errno(errno)
             self.entered.pop()
 
-    def run(self, callback: Callback, raw: tuple) -> Any:
+    def run(self, callable_: Callable[..., Any], function: Callable[..., Any], raw: tuple) -> Any:
         """Call with the arguments that C passed; what cffi gets."""
         trampoline = self.trampoline
-        result = callback._callable(
+        result = callable_(
             *[
                 parameter.converter.load(raw[place]) if parameter.by_address else parameter.converter.get(raw[place])
                 for place, parameter in enumerate(trampoline.parameters)
@@ -102,7 +104,7 @@ class Slot:
         try:
             made = self.convert(result, raw, kept)
         except BaseException as error:
-            explain(callback._function, -1, error)
+            explain(function, -1, error)
             raise
         return self.hand_over(made, result, kept)
 
