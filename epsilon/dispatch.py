@@ -275,6 +275,8 @@ class Dispatcher:
     def ended(self, name: str, file: str | None, line: int) -> None:
         """The callback was closed, or collected."""
         self.end = (name, file, line)
+        if _finalizing is not False:  # else None already, perhaps: nobody waits any more
+            return
         for call in list(_waiting):
             if call.dispatcher is self:
                 call.give_up(callback_closed(*self.end))
