@@ -6,11 +6,13 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Debian 12's pip would install hy, which comes as a source archive, by a way that it calls deprecated itself.
 export PIP_USE_PEP517 := 1
 
-.PHONY: help demo test bench lint clean
+.PHONY: help demo test conformance sanitize valgrind bench lint clean
 
 help:
 	@echo "make demo   drive real C libraries from Hy and Python: qsort, SQLite, OpenSSL"
 	@echo "make test   run all tests, Python's and Hy's (ARGS='-k qsort' passes options to pytest)"
+	@echo "make conformance  40,000 signatures each way against the C compiler, under every strategy (ARGS='--seed 1 --count 5000')"
+	@echo "make sanitize     the tests with the C shim under AddressSanitizer and UBSan; make valgrind: a short run under valgrind"
 	@echo "make bench  measure against the hand-written extension, cffi, ctypes and the others"
 	@echo "make lint   ruff, and the C shim with every warning an error"
 	@echo "make clean  remove what was built, .venv included"
@@ -37,6 +39,16 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	@$(BIN)/python -m pytest $(ARGS)
+
+conformance: $(STAMP)
+	@$(BIN)/python tests/conformance.py $(ARGS)
+
+# They build a shim of their own, in a folder that they remove.
+sanitize: $(STAMP)
+	@$(BIN)/python tests/memory_checkers.py sanitize $(ARGS)
+
+valgrind: $(STAMP)
+	@$(BIN)/python tests/memory_checkers.py valgrind $(ARGS)
 
 # It installs and builds the peers itself, each apart: one that cannot be had is a row that says so.
 bench: $(STAMP)

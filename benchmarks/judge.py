@@ -11,6 +11,7 @@ from benchmarks.figures import BIND_PROTOTYPE, BIND_TYPES, BYTES, IMPORT, LOAD, 
 from benchmarks.peers import CFFI_ABI, CFFI_API, CRITICAL, CTYPES, DEFAULT, HANDWRITTEN
 from benchmarks.rounds import STATISTICS, Results, Statistic
 from benchmarks.tasks import CALLBACK, QSORT, SHAPES
+from benchmarks.ways import CHECKED, FIXED, PLAIN, STRUCT, THREAD, VARIADIC
 
 CALLS = [shape.symbol for shape in SHAPES]
 CALLS_WITH_ARGUMENTS = CALLS[1:]
@@ -80,6 +81,19 @@ ASKED = (
     Asked("import epsilon, over bare Python", "<=", 15, " ms", lambda of: of.epsilon(IMPORT)),
     Asked("loading a compiled Hy module of 500 defshared forms, hy imported", "<=", 30, " ms",
           lambda of: of.epsilon(LOAD)),
+    Asked("errno and check over the plain call, :critical", "<=", 5, " ns",
+          lambda of: of.ns(CRITICAL, CHECKED) - of.ns(CRITICAL, PLAIN)),
+    Asked("errno and check over the plain call, default", "<=", 5, " ns",
+          lambda of: of.ns(DEFAULT, CHECKED) - of.ns(DEFAULT, PLAIN)),
+    Asked("a struct of 16 bytes by value, there and back / cffi ABI mode", "<=", 0.5, "×",
+          lambda of: of.ratio(STRUCT, DEFAULT, CFFI_ABI)),
+    Asked("a variadic call with a known tail / the fixed one, :critical", "<=", 1.5, "×",
+          lambda of: of.ns(CRITICAL, VARIADIC) / of.ns(CRITICAL, FIXED)),
+    Asked("a variadic call with a known tail / the fixed one, default", "<=", 1.5, "×",
+          lambda of: of.ns(DEFAULT, VARIADIC) / of.ns(DEFAULT, FIXED)),
+    Asked("a callback from a foreign thread / ctypes", "<=", 1.2, "×", lambda of: of.ratio(THREAD, DEFAULT, CTYPES)),
+    Asked("a callback from a foreign thread / cffi ABI mode", "<", 1.0, "×",
+          lambda of: of.ratio(THREAD, DEFAULT, CFFI_ABI)),
 )
 
 

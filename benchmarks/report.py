@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 from benchmarks.figures import FIGURES, WHO, Measured
 from benchmarks.judge import Verdict
-from benchmarks.peers import CATALOGUE, CRITICAL, DEFAULT, HANDWRITTEN, STRATEGIES, strategy_row
+from benchmarks.peers import CATALOGUE, CFFI_ABI, CRITICAL, CTYPES, DEFAULT, HANDWRITTEN, STRATEGIES, strategy_row
 from benchmarks.rounds import LOOP, STATISTICS, Plan, Results, Statistic
 from benchmarks.tasks import CALLBACK, QSORT, SHAPES, TASKS
+from benchmarks.ways import WAYS
 
 
 class Table(NamedTuple):
@@ -74,6 +75,13 @@ def strategy_table(results: Results, statistic: str) -> Table:
     notes = [f"{name}: not measured: {results.reasons[name]}" for name in names if name in results.reasons]
     return Table(f"Epsilon with its strategy forced by EPSILON_STRATEGY ({statistic} of the rounds)",
                  ["", *(HEADERS[task] for task in calls)], body, notes)
+
+
+def ways_table(results: Results, statistic: str) -> Table:
+    """What a call may ask for, and who else offers it."""
+    rows = [row for row in (CRITICAL, DEFAULT, CFFI_ABI, CTYPES) if row in results.samples]
+    body = [[row, *(cell(results, row, way, STATISTICS[statistic]) for way in WAYS)] for row in rows]
+    return Table(f"Nanoseconds of what a call may ask for ({statistic} of the rounds)", ["", *WAYS], body)
 
 
 def row_cells(results: Results, row: str, statistic: Statistic, tasks: Sequence[str] = TASKS) -> list[str]:

@@ -1,31 +1,9 @@
-/* The call: from a vectorcall entry, through the converters, into C and back.
+/* The call: from a vectorcall entry, through the converters, into C and back, as often as the declaration asks for.
  *
  * `invoke` is the whole of it, for every signature and option.  Most calls are simpler than that, and have entries of their
  * own (quick.c), which send here whatever is not plain.
  */
 #include "jump.h"
-
-/* The jump for every kind of result. */
-#if HAVE_REGISTERS
-static void
-jump(const Trampoline *t, void *address, const u64 *w, u64 *result)
-{
-    const double *d = (const double *)(w + INTEGER_REGISTERS);
-    switch (t->jump) {
-    case '1': { Pair1 r = JUMP(Pair1, t->floats); memcpy(result, &r, sizeof r); break; }
-    case '2': { Pair2 r = JUMP(Pair2, t->floats); memcpy(result, &r, sizeof r); break; }
-    case '3': { Pair3 r = JUMP(Pair3, t->floats); memcpy(result, &r, sizeof r); break; }
-    case '4': { Pair4 r = JUMP(Pair4, t->floats); memcpy(result, &r, sizeof r); break; }
-    default: *result = jump_word(address, w, INTEGER_REGISTERS, t->floats, t->jump);
-    }
-}
-#else
-static void
-jump(const Trampoline *t, void *address, const uint64_t *w, uint64_t *result)
-{
-    (void)t, (void)address, (void)w, (void)result;
-}
-#endif
 
 static int
 put_wide(Parameter *p, PyObject *value, uint64_t *words, Frame *frame)
@@ -60,96 +38,6 @@ call_libffi(Trampoline *t, void *address, uint64_t *words, void *result, void **
     ffi_call(&t->cif, FFI_FN(address), result, values);
 }
 
-/* The values of the :out and :inout parameters, after the result. */
-static PyObject *
-with_outputs(Trampoline *t, PyObject *result, char *temporaries)
-{
-    int skip = t->result->code == 'v';
-    if (skip && t->outputs == 1) {
-        Py_DECREF(result);
-        for (Parameter *p = t->parameters;; p++)
-            if (p->converter->code == '>' || p->converter->code == '=')
-                return from_memory(p->converter->inner, temporaries + p->temporary);
-    }
-    PyObject *tuple = PyTuple_New(t->outputs + !skip);
-    if (!tuple) {
-        Py_DECREF(result);
-        return NULL;
-    }
-    int place = 0;
-    if (skip)
-        Py_DECREF(result);
-    else
-        PyTuple_SET_ITEM(tuple, place++, result);
-    for (Parameter *p = t->parameters; p < t->parameters + t->count; p++) {
-        if (p->converter->code != '>' && p->converter->code != '=')
-            continue;
-        PyObject *value = from_memory(p->converter->inner, temporaries + p->temporary);
-        if (!value) {
-            Py_DECREF(tuple);
-            return NULL;
-        }
-        PyTuple_SET_ITEM(tuple, place++, value);
-    }
-    return tuple;
-}
-
-/* Whether the result passes the check that the declaration names. */
-static int
-check_passes(Converter *c, char check, uint64_t word)
-{
-    int64_t sign;
-    while (c->code == 'x')
-        c = c->inner;
-    switch (c->code) {
-    case 'b': case 'c': sign = (int8_t)word; break;
-    case 'h': sign = (int16_t)word; break;
-    case 'i': sign = (int32_t)word; break;
-    case 'q': sign = (int64_t)word; break;
-    case 'f': { float n; memcpy(&n, &word, sizeof n); sign = n != n ? -1 : (n > 0) - (n < 0); break; }
-    case 'd': { double n; memcpy(&n, &word, sizeof n); sign = n != n ? -1 : (n > 0) - (n < 0); break; }
-    case '?': case 'B': case 'C': sign = (uint8_t)word != 0; break;
-    case 'H': sign = (uint16_t)word != 0; break;
-    case 'I': sign = (uint32_t)word != 0; break;
-    default: sign = word != 0;
-    }
-    switch (check) {
-    case CHECK_NONNEGATIVE: return sign >= 0;
-    case CHECK_POSITIVE: return sign > 0;
-    case CHECK_NONZERO: return sign != 0;
-    default: return sign == 0;
-    }
-}
-
-/* Apply the check; returns the value to give, which replaces `value`, or NULL. */
-static PyObject *
-checked(Function *f, PyObject *value, uint64_t word, PyObject *const *args)
-{
-    int passes;
-    if (f->check == CHECK_CALLABLE) {
-        PyObject *answer = PyObject_CallOneArg(f->check_callable, value);
-        passes = answer ? PyObject_IsTrue(answer) : -1;
-        Py_XDECREF(answer);
-    }
-    else
-        passes = check_passes(f->trampoline->result, f->check, word);
-    if (passes > 0)
-        return value;
-    PyObject *result = NULL;
-    if (passes == 0) {
-        PyObject *number = f->flags & ERRNO ? PyLong_FromLong(saved_errno) : Py_NewRef(Py_None);
-        PyObject *given = PyTuple_New(f->trampoline->taken);
-        for (int i = 0; given && i < f->trampoline->taken; i++)
-            PyTuple_SET_ITEM(given, i, Py_NewRef(args[i]));
-        if (number && given)
-            result = PyObject_CallFunctionObjArgs(hooks.check_failed, f->declaration, value, number, given, NULL);
-        Py_XDECREF(number);
-        Py_XDECREF(given);
-    }
-    Py_DECREF(value);
-    return result;
-}
-
 /* Call with the positional arguments that belong to these; the hook names what is wrong with them. */
 static PyObject *
 call_rearranged(PyObject *self, PyObject *who, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, Py_ssize_t skip)
@@ -167,10 +55,6 @@ call_rearranged(PyObject *self, PyObject *who, PyObject *const *args, Py_ssize_t
     given = PyObject_CallFunctionObjArgs(hooks.arguments, who, positional, keywords ? keywords : Py_None, NULL);
     if (!given)
         goto done;
-    if (!PyTuple_Check(given)) { /* a variadic function: the hook has made the call */
-        result = Py_NewRef(PyList_GET_ITEM(given, 0));
-        goto done;
-    }
     Py_ssize_t count = PyTuple_GET_SIZE(given);
     PyObject **all = PyMem_Malloc((size_t)(count + skip + 1) * sizeof(PyObject *));
     if (!all) {
@@ -207,7 +91,7 @@ static int
 arguments_alive(PyObject *const *args, int count)
 {
     for (int i = 0; i < count; i++)
-        if (PyObject_TypeCheck(args[i], &GuardedType) && !guarded_alive((Guarded *)args[i]))
+        if (is_guarded(args[i]) && !guarded_alive((Guarded *)args[i]))
             return 0;
     return 1;
 }
@@ -228,7 +112,8 @@ invoke(Trampoline *t, void *address, Cell *cell, Function *f, PyObject *who, PyO
     size_t items_size = ((size_t)t->count * OWNED_PER_PARAMETER + 1) * sizeof(PyObject *);
     size_t values_size = registers ? 0 : ((size_t)t->nffi + 1) * sizeof(void *);
     size_t wide_size = wide_result && (t->hidden || t->result->size > (Py_ssize_t)sizeof small) ? (size_t)t->result->size : 0;
-    size_t size = words_size + items_size + values_size + (size_t)t->temporaries + wide_size + 4 * 16 + alignment;
+    size_t again_size = UNLIKELY(flags & RETRY) ? (size_t)t->temporaries : 0; /* the temporaries as C first got them */
+    size_t size = words_size + items_size + values_size + (size_t)t->temporaries + wide_size + again_size + 5 * 16 + alignment;
     char *heap = NULL, *block;
     if (LIKELY(size <= BLOCK_ON_STACK))
         block = alloca(size);
@@ -238,6 +123,7 @@ invoke(Trampoline *t, void *address, Cell *cell, Function *f, PyObject *who, PyO
     frame.items = carve(&block, items_size, 16);
     void **values = carve(&block, values_size, 16);
     char *temporaries = carve(&block, (size_t)t->temporaries, 16);
+    char *again = carve(&block, again_size, 16);
     if (wide_size)
         wide = carve(&block, wide_size, alignment);
     if (t->hidden)
@@ -247,6 +133,8 @@ invoke(Trampoline *t, void *address, Cell *cell, Function *f, PyObject *who, PyO
     if (cell)
         cell->inflight++;
     PyObject *const *next = args;
+    if (UNLIKELY(t->counted) && !(next = arrays_prepare(t, who, args, &frame)))
+        goto out;
     Parameter *end = t->parameters + t->count;
     for (Parameter *p = t->parameters; p < end; p++) {
         PyObject *argument = UNLIKELY(p->optional) ? Py_None : *next++;
@@ -259,15 +147,17 @@ invoke(Trampoline *t, void *address, Cell *cell, Function *f, PyObject *who, PyO
             goto out;
         }
     }
+    if (UNLIKELY(again_size))
+        memcpy(again, temporaries, again_size);
 
-    if (UNLIKELY(!arguments_alive(args, t->taken)))
-        goto out;
+    for (long attempt = 1;; attempt++) {
+        if (UNLIKELY(!arguments_alive(args, t->taken)))
+            goto out;
 
-    /* in the air: from here to the landing nothing but C runs on this thread, and callbacks */
-    t->calls++;
-    Record record = {current_record, release ? PyEval_SaveThread() : PyThreadState_Get(), NULL};
-    current_record = &record;
-    {
+        /* in the air: from here to the landing nothing but C runs on this thread, and callbacks */
+        t->calls++;
+        Record record = {current_record, release ? PyEval_SaveThread() : PyThreadState_Get(), NULL};
+        current_record = &record;
         if (UNLIKELY(flags & ERRNO))
             errno = 0;
         if (registers)
@@ -278,19 +168,44 @@ invoke(Trampoline *t, void *address, Cell *cell, Function *f, PyObject *who, PyO
             saved_errno = errno;
         if (release)
             PyEval_RestoreThread(record.state);
+        current_record = record.previous;
+
+        if (UNLIKELY(record.exception != NULL)) {
+            give_exception(record.exception);
+            if (UNLIKELY(t->owned) && t->result->owned)
+                take_over(t->result, who, (void *)(uintptr_t)small[0], NULL);
+        }
+        else {
+            value = wide_result ? from_memory(t->result, registers && !t->hidden ? small : wide)
+                                : get_word(t->result, small[0]);
+            if (UNLIKELY(!value))
+                explain(who, -1);
+            if (UNLIKELY(t->owned) && t->result->owned)
+                value = take_over(t->result, who, (void *)(uintptr_t)small[0], value);
+        }
+        if (LIKELY(!(flags & (CHECK | RETRY))) || !value)
+            break;
+        int passes = result_passes(f, value, small[0]);
+        if (passes == 0 && flags & RETRY && (passes = try_again(f, attempt)) > 0) {
+            release_outputs(t, who, temporaries);
+            memcpy(temporaries, again, again_size);
+            Py_CLEAR(value);
+            continue;
+        }
+        if (passes < 0)
+            Py_CLEAR(value);
+        else if (passes == 0 && flags & CHECK) {
+            value = result_failed(f, value, args, temporaries, frame.items);
+            goto out;
+        }
+        break;
     }
-    current_record = record.previous;
-    if (UNLIKELY(record.exception != NULL)) {
-        give_exception(record.exception);
-        goto out;
+    if (UNLIKELY(t->outputs)) {
+        if (value)
+            value = with_outputs(t, who, value, temporaries, frame.items, 0);
+        else
+            release_outputs(t, who, temporaries);
     }
-    value = wide_result ? from_memory(t->result, registers && !t->hidden ? small : wide) : get_word(t->result, small[0]);
-    if (UNLIKELY(!value))
-        explain(who, -1);
-    if (UNLIKELY(flags & CHECK) && value)
-        value = checked(f, value, small[0], args);
-    if (UNLIKELY(t->outputs) && value)
-        value = with_outputs(t, value, temporaries);
 out:
     while (UNLIKELY(frame.count))
         Py_DECREF(frame.items[--frame.count]);

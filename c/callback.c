@@ -150,6 +150,7 @@ callback_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     if (!PyArg_ParseTuple(args, "O!O|OOOp:Callback", &TrampolineType, &trampoline, &callable, &on_error, &function, &answerer,
                           &give))
         return NULL;
+    threads_bury();
     Slot *slot = slot_take();
     if (!slot)
         return NULL;

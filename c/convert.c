@@ -130,7 +130,7 @@ plain_pointer(Converter *c, PyObject *value, uint64_t *word)
         return 1;
     }
     PyTypeObject *type = Py_TYPE(value);
-    if (PyObject_TypeCheck(value, &GuardedType)) {
+    if (is_guarded(value)) {
         Guarded *memory = (Guarded *)value;
         if (c->code == 'p' && memory->pointer_type != c->backend)
             return 0;
@@ -182,7 +182,7 @@ plain_buffer(Converter *c, PyObject *value, uint64_t *word, Frame *frame)
         *word = (uintptr_t)PyBytes_AS_STRING(value);
         return 1;
     }
-    if (PyObject_TypeCheck(value, &GuardedType)) {
+    if (is_guarded(value)) {
         if (writable && ((Guarded *)value)->readonly)
             return 0;
         if (!guarded_alive((Guarded *)value))
@@ -258,7 +258,7 @@ plain_word(Converter *c, PyObject *value, uint64_t *word, Frame *frame)
             *word = (uintptr_t)PyBytes_AS_STRING(value);
             return 1;
         }
-        if (value == Py_None || PyObject_TypeCheck(value, &GuardedType))
+        if (value == Py_None || is_guarded(value))
             return plain_buffer(c, value, word, frame);
         if (PyObject_TypeCheck(value, cdata_base) && ((CDataHead *)value)->type == void_pointer) {
             *word = (uintptr_t)((CDataHead *)value)->data;

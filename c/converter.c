@@ -47,13 +47,13 @@ static PyObject *
 converter_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"ctype", "code", "size", "alignment", "backend", "inner", "to",
-                            "back", "make", "classes", "elements", "raw", NULL};
+                            "back", "make", "classes", "elements", "raw", "owned", NULL};
     PyObject *ctype, *backend, *inner = NULL, *to = NULL, *back = NULL, *make = NULL;
     const char *code, *classes = "", *elements = "";
     Py_ssize_t size, alignment;
-    int raw = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OsnnO|OOOOssp:Converter", names, &ctype, &code, &size, &alignment,
-                                     &backend, &inner, &to, &back, &make, &classes, &elements, &raw))
+    int raw = 0, owned = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OsnnO|OOOOsspp:Converter", names, &ctype, &code, &size, &alignment,
+                                     &backend, &inner, &to, &back, &make, &classes, &elements, &raw, &owned))
         return NULL;
     if (inner && inner != Py_None && !PyObject_TypeCheck(inner, &ConverterType)) {
         PyErr_SetString(PyExc_TypeError, "inner is a Converter");
@@ -70,6 +70,7 @@ converter_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     self->make = make && make != Py_None ? Py_NewRef(make) : NULL;
     self->code = code[0];
     self->raw = (char)raw;
+    self->owned = (char)owned;
     self->size = size;
     self->alignment = alignment;
     strncpy(self->classes, classes, 2);
@@ -110,6 +111,7 @@ converter_wrap(Converter *self, PyObject *back)
         inner->alignment = self->alignment;
         inner->code = self->code;
         inner->raw = self->raw;
+        inner->owned = self->owned;
         memcpy(inner->classes, self->classes, sizeof(self->classes));
         Py_XSETREF(self->inner, inner);
         self->code = 'x';

@@ -3,14 +3,39 @@
  */
 #include "shim.h"
 
+/* (attempts, number, number …): the errnos on which a call is made again. */
+static Retry *
+read_retry(PyObject *given)
+{
+    Py_ssize_t count = PyTuple_Check(given) ? PyTuple_GET_SIZE(given) - 1 : -1;
+    if (count < 1) {
+        PyErr_SetString(PyExc_TypeError, "retry is a tuple: the number of attempts, and errnos");
+        return NULL;
+    }
+    Retry *retry = PyMem_Malloc(sizeof(Retry) + (size_t)count * sizeof(int));
+    if (!retry) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    retry->count = (int)count;
+    retry->attempts = PyLong_AsLong(PyTuple_GET_ITEM(given, 0));
+    for (Py_ssize_t i = 0; i < count; i++)
+        retry->numbers[i] = (int)PyLong_AsLong(PyTuple_GET_ITEM(given, i + 1));
+    if (!PyErr_Occurred())
+        return retry;
+    PyMem_Free(retry);
+    return NULL;
+}
+
 static PyObject *
 function_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"trampoline", "declaration", "cell", "address", "critical", "errno", "check", NULL};
-    PyObject *trampoline, *declaration, *cell = Py_None, *address = Py_None, *check = Py_None;
-    int critical = 0, keep_errno = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!O|OOppO:Function", names, &TrampolineType, &trampoline, &declaration,
-                                     &cell, &address, &critical, &keep_errno, &check))
+    static char *names[] = {"trampoline", "declaration", "cell", "address", "critical", "errno", "check", "raises", "retry",
+                            NULL};
+    PyObject *trampoline, *declaration, *cell = Py_None, *address = Py_None, *check = Py_None, *retry = Py_None;
+    int critical = 0, keep_errno = 0, raises = 1;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!O|OOppOpO:Function", names, &TrampolineType, &trampoline,
+                                     &declaration, &cell, &address, &critical, &keep_errno, &check, &raises, &retry))
         return NULL;
     if (cell != Py_None && !PyObject_TypeCheck(cell, &CellType)) {
         PyErr_SetString(PyExc_TypeError, "cell is a Cell or None");
@@ -39,8 +64,16 @@ function_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         self->check = CHECK_CALLABLE;
         self->check_callable = Py_NewRef(check);
     }
-    if (self->check)
+    if (self->check && raises)
         self->flags |= CHECK;
+    if (retry != Py_None) {
+        self->retry = read_retry(retry);
+        if (!self->retry) {
+            Py_DECREF(self);
+            return NULL;
+        }
+        self->flags |= RETRY | ERRNO;
+    }
     self->vectorcall = function_entry(self);
     for (int i = 0; i < self->trampoline->count && i < QUICK_PARAMETERS; i++) {
         self->codes[i] = self->trampoline->parameters[i].converter->code;
@@ -57,7 +90,7 @@ function_traverse(Function *self, visitproc visit, void *arg)
     Py_VISIT(self->cell);
     Py_VISIT(self->check_callable);
     Py_VISIT(self->dict);
-    return 0;
+    return tails_traverse(self->tails, visit, arg);
 }
 
 static int
@@ -65,6 +98,9 @@ function_clear(Function *self)
 {
     Py_CLEAR(self->dict);
     Py_CLEAR(self->check_callable);
+    Tail *tails = self->tails;
+    self->tails = NULL;
+    tails_free(tails);
     return 0;
 }
 
@@ -78,6 +114,7 @@ function_dealloc(Function *self)
     Py_CLEAR(self->declaration);
     Py_CLEAR(self->trampoline);
     Py_CLEAR(self->cell);
+    PyMem_Free(self->retry);
     Py_TYPE(self)->tp_free(self);
 }
 

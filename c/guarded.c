@@ -106,6 +106,10 @@ allocate_memory(Guarded *self, Py_ssize_t size, Py_ssize_t alignment)
 {
     size_t bytes = size > 0 ? (size_t)size : 1;
     void *memory = NULL;
+    if (bytes <= SMALL_MEMORY && alignment <= 16) {
+        self->address = self->small; /* zero, as a new object is */
+        return 0;
+    }
     if (alignment <= (Py_ssize_t)(2 * sizeof(void *)))
         memory = calloc(1, bytes);
     else if (posix_memalign(&memory, (size_t)alignment, bytes) == 0)

@@ -2,7 +2,8 @@
  *
  * Overview.  A signature is compiled once into a Trampoline (plan.c): for each parameter a Converter (converter.c) and a
  * place.  A Function (function.c) is a trampoline, an address and flags; calling it (call.c, quick.c) runs the conversions
- * (convert.c), which write C values straight into the words of the call, jumps, and converts the result.  A Callback
+ * (convert.c), which write C values straight into the words of the call, jumps, and converts the result; what the declaration asks of the result is
+ * results.c's, and the shapes of variadic calls tails.c's.  A Callback
  * (callback.c) is the way back: C jumps to a thunk (thunks.c) or to a closure of libffi's, the same conversions make Python
  * values, and the result travels back (upcall.c).  A Cell and a Guarded (guarded.c) are the lives of a library and of
  * memory.  The shim knows nothing of names, libraries, C text or Hy: those come as `signature`, `declaration` and `ctype`
@@ -29,7 +30,10 @@ static const struct {
     {"explain", &hooks.explain},
     {"undecodable", &hooks.undecodable},
     {"check_failed", &hooks.check_failed},
+    {"retrying", &hooks.retrying},
+    {"take", &hooks.take},
     {"arguments", &hooks.arguments},
+    {"tail", &hooks.tail},
     {"closed", &hooks.closed},
     {"dead", &hooks.dead},
     {"library_closed", &hooks.library_closed},
@@ -61,8 +65,40 @@ set_hooks(PyObject *Py_UNUSED(module), PyObject *args, PyObject *kwargs)
     Py_RETURN_NONE;
 }
 
+/* The calling conventions that have a name on this platform: name → the number that Trampoline takes. */
+static PyObject *
+conventions(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none))
+{
+    static const struct {
+        const char *name;
+        ffi_abi number;
+    } known[] = {
+        {"default", FFI_DEFAULT_ABI},
+        {"cdecl", FFI_DEFAULT_ABI},
+#if defined(__x86_64__) && !defined(_WIN32)
+        {"ms_abi", FFI_GNUW64},
+        {"sysv_abi", FFI_DEFAULT_ABI},
+#elif defined(__x86_64__) || defined(_M_X64)
+        {"ms_abi", FFI_DEFAULT_ABI},
+#elif defined(__i386__) || defined(_M_IX86)
+        {"stdcall", FFI_STDCALL},
+        {"fastcall", FFI_FASTCALL},
+        {"thiscall", FFI_THISCALL},
+#endif
+    };
+    PyObject *found = PyDict_New();
+    for (size_t i = 0; found && i < sizeof known / sizeof *known; i++) {
+        PyObject *number = PyLong_FromLong((long)known[i].number);
+        if (!number || PyDict_SetItemString(found, known[i].name, number) < 0)
+            Py_CLEAR(found);
+        Py_XDECREF(number);
+    }
+    return found;
+}
+
 static PyMethodDef methods[] = {
     {"set_hooks", (PyCFunction)(void (*)(void))set_hooks, METH_VARARGS | METH_KEYWORDS, "Set the hooks of floors above."},
+    {"conventions", conventions, METH_NOARGS, "The calling conventions of this platform, by name."},
     {"errno", shim_errno, METH_NOARGS, "The errno of this thread's last call under errno=True."},
     {"set_errno", shim_set_errno, METH_O, "Set what errno() gives on this thread."},
     {"own_calls", shim_own_calls, METH_NOARGS, "This thread's foreign calls in progress, for leave_to."},
@@ -86,7 +122,7 @@ execute(PyObject *module)
         PyErr_SetString(PyExc_ImportError, "epsilon._shim does not support subinterpreters");
         return -1;
     }
-    if (convert_init() < 0)
+    if (convert_init() < 0 || threads_init() < 0)
         return -1;
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         if (PyType_Ready(types[i].type) < 0 ||

@@ -10,12 +10,22 @@
  * Classes are the letters that structs.py works out: I and S; M for memory; X for a long double in a struct, which is an
  * argument in memory and a result on the x87 stack; none where libffi is to decide.  On AArch64 R is a struct that travels as
  * the address of a copy (AAPCS64 §6.8.2, B.4) and whose address libffi would align on the stack as if it were the struct.
+ *
+ * A variadic call is placed like any other: System V (§3.5.7) and AAPCS64 (§6.8.2) assign registers to the tail as to the
+ * rest, and the one difference, the number of float registers in AL, the jump sets (jump.h).  Where the platform treats the
+ * tail otherwise (Apple's AArch64) and under a convention that is not the platform's own, everything is libffi's.
  */
 #include "shim.h"
 
 typedef struct {
     int integers, floats; /* registers taken */
 } Allocation;
+
+#if defined(__APPLE__)
+#define TAIL_IN_REGISTERS 0 /* Apple's AArch64 puts it on the stack */
+#else
+#define TAIL_IN_REGISTERS HAVE_REGISTERS
+#endif
 
 static int
 is_float(char class)
@@ -76,9 +86,9 @@ base_size(const Converter *c)
 }
 
 static int
-passed_by_reference(const Parameter *p)
+passed_by_reference(const Trampoline *t, const Parameter *p)
 {
-    return *classes_of(p->converter) == 'R';
+    return !t->foreign && *classes_of(p->converter) == 'R';
 }
 
 /* Try to place everything in registers; 0: it does not fit. */
@@ -98,20 +108,25 @@ plan_registers(Trampoline *t)
             return 0;
         p->word = places[0];
         p->word2 = places[1];
-        p->mode = passed_by_reference(p) ? REFERENCE : is_wide(p->converter) ? PIECES : WORD;
+        p->mode = passed_by_reference(t, p) ? REFERENCE : is_wide(p->converter) ? PIECES : WORD;
     }
     t->floats = (char)a.floats;
+    int simple = !t->hidden && !t->temporaries && !t->owned;
     t->words_only = 1;
-    for (int i = 0; i < t->count; i++)
+    t->structs = simple;
+    for (int i = 0; i < t->count; i++) {
         t->words_only = t->words_only && t->parameters[i].mode == WORD;
-    t->plain = t->words_only && !t->hidden && !t->temporaries && !is_wide(t->result);
+        t->structs = t->structs && (t->parameters[i].mode == WORD || t->parameters[i].converter->code == 's');
+    }
+    t->plain = t->words_only && simple && !is_wide(t->result);
+    t->structs = t->structs && !t->plain;
     t->words = REGISTERS;
     t->strategy = BY_REGISTERS;
     return 1;
 }
 
 static int
-plan_libffi(Trampoline *t, ffi_abi abi)
+plan_libffi(Trampoline *t)
 {
     Allocation a = {t->hidden, 0};
     t->jump = t->hidden ? 'I' : result_jump(t->result);
@@ -130,11 +145,11 @@ plan_libffi(Trampoline *t, ffi_abi abi)
         Parameter *p = &t->parameters[i];
         int places[2];
         const char *classes = classes_of(p->converter);
-        int fits = take(&a, classes, places);
+        int fits = !t->foreign && take(&a, classes, places);
         if (i == t->fixed)
             fixed = t->nffi;
         p->word2 = -1;
-        if (passed_by_reference(p)) {
+        if (passed_by_reference(t, p)) {
             p->mode = REFERENCE;
             t->positions[t->nffi] = p->word = word++;
             t->types[t->nffi++] = &ffi_type_pointer;
@@ -165,8 +180,8 @@ plan_libffi(Trampoline *t, ffi_abi abi)
     t->strategy = BY_LIBFFI;
     ffi_type *result = t->hidden ? &ffi_type_pointer : t->result->ffi;
     unsigned count = (unsigned)t->nffi;
-    ffi_status status = t->fixed >= 0 ? ffi_prep_cif_var(&t->cif, abi, (unsigned)fixed, count, result, t->types)
-                                      : ffi_prep_cif(&t->cif, abi, count, result, t->types);
+    ffi_status status = t->fixed >= 0 ? ffi_prep_cif_var(&t->cif, t->abi, (unsigned)fixed, count, result, t->types)
+                                      : ffi_prep_cif(&t->cif, t->abi, count, result, t->types);
     if (status != FFI_OK) {
         PyErr_Format(PyExc_SystemError, "libffi refused the signature (status %d)", (int)status);
         return -1;
@@ -190,9 +205,9 @@ plan_callback(Trampoline *t)
         t->callback_types[count++] = &ffi_type_pointer;
     for (int i = 0; i < t->count; i++)
         t->callback_types[count++] =
-            passed_by_reference(&t->parameters[i]) ? &ffi_type_pointer : t->parameters[i].converter->ffi;
+            passed_by_reference(t, &t->parameters[i]) ? &ffi_type_pointer : t->parameters[i].converter->ffi;
     ffi_type *result = t->hidden ? &ffi_type_pointer : t->result->ffi;
-    if (ffi_prep_cif(&t->callback_cif, FFI_DEFAULT_ABI, count, result, t->callback_types) != FFI_OK) {
+    if (ffi_prep_cif(&t->callback_cif, t->abi, count, result, t->callback_types) != FFI_OK) {
         PyErr_SetString(PyExc_SystemError, "libffi refused the signature of a callback");
         return -1;
     }
@@ -205,6 +220,7 @@ static void
 plan_temporaries(Trampoline *t)
 {
     int offset = 0;
+    t->owned = t->result->owned;
     for (int i = 0; i < t->count; i++) {
         Parameter *p = &t->parameters[i];
         char code = p->converter->code;
@@ -212,11 +228,12 @@ plan_temporaries(Trampoline *t)
         p->optional = code == '>';
         t->taken += !p->optional;
         t->outputs += code == '>' || code == '=';
+        t->owned |= (code == '>' || code == '=') && p->converter->inner->owned;
         if (code == '<' || code == '>' || code == '=') {
             p->temporary = offset;
             offset += (int)((p->converter->inner->size + 15) / 16 * 16);
         }
-        else if (passed_by_reference(p)) {
+        else if (passed_by_reference(t, p)) {
             p->temporary = offset;
             offset += (int)((base_size(p->converter) + 15) / 16 * 16);
         }
@@ -227,12 +244,12 @@ plan_temporaries(Trampoline *t)
 static PyObject *
 trampoline_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"signature", "result", "parameters", "fixed", "strategy", NULL};
-    PyObject *signature, *result, *parameters;
-    int fixed = -1;
+    static char *names[] = {"signature", "result", "parameters", "fixed", "strategy", "abi", "arrays", NULL};
+    PyObject *signature, *result, *parameters, *arrays = Py_None;
+    int fixed = -1, abi = FFI_DEFAULT_ABI;
     const char *strategy = NULL;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO!O!|iz:Trampoline", names, &signature, &ConverterType, &result,
-                                     &PyTuple_Type, &parameters, &fixed, &strategy))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO!O!|iziO:Trampoline", names, &signature, &ConverterType, &result,
+                                     &PyTuple_Type, &parameters, &fixed, &strategy, &abi, &arrays))
         return NULL;
     Trampoline *self = (Trampoline *)type->tp_alloc(type, 0);
     if (!self)
@@ -241,6 +258,8 @@ trampoline_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     self->signature = Py_NewRef(signature);
     self->result = (Converter *)Py_NewRef(result);
     self->fixed = fixed;
+    self->abi = (ffi_abi)abi;
+    self->foreign = abi != FFI_DEFAULT_ABI;
     int count = (int)PyTuple_GET_SIZE(parameters);
     self->parameters = PyMem_Calloc((size_t)count + 1, sizeof(Parameter));
     if (!self->parameters) {
@@ -256,10 +275,14 @@ trampoline_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         self->parameters[self->count].converter = (Converter *)Py_NewRef(converter);
     }
     plan_temporaries(self);
-    self->hidden = *classes_of(self->result) == 'M'; /* §3.2.3: the caller passes the address of the result */
-    int libffi_only = fixed >= 0 || (strategy && !strcmp(strategy, "libffi"));
-    if ((libffi_only || !plan_registers(self)) && plan_libffi(self, FFI_DEFAULT_ABI) < 0)
+    /* §3.2.3: the caller passes the address of the result */
+    self->hidden = !self->foreign && *classes_of(self->result) == 'M';
+    int libffi_only = self->foreign || (fixed >= 0 && !TAIL_IN_REGISTERS) || (strategy && !strcmp(strategy, "libffi"));
+    if ((libffi_only || !plan_registers(self)) && plan_libffi(self) < 0)
         goto fail;
+    if (arrays != Py_None && arrays_plan(self, arrays) < 0)
+        goto fail;
+    self->after = self->outputs || self->viewed;
     return (PyObject *)self;
 fail:
     Py_DECREF(self);
@@ -273,6 +296,7 @@ trampoline_traverse(Trampoline *self, visitproc visit, void *arg)
     Py_VISIT(self->result);
     for (int i = 0; i < self->count; i++)
         Py_VISIT(self->parameters[i].converter);
+    Py_VISIT(self->arrays);
     return 0;
 }
 
@@ -289,6 +313,7 @@ trampoline_dealloc(Trampoline *self)
 {
     PyObject_GC_UnTrack(self);
     trampoline_clear(self);
+    Py_CLEAR(self->arrays);
     Py_CLEAR(self->result);
     for (int i = 0; i < self->count; i++)
         Py_CLEAR(self->parameters[i].converter);

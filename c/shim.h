@@ -51,9 +51,12 @@ typedef struct {
     char closed;
 } Cell;
 
-/* Memory with a known type, size and end.  A view into another Guarded has that one as its root and ends with it. */
+/* Memory with a known type, size and end.  A view into another Guarded has that one as its root and ends with it.  Small
+ * memory is within the object: most structs that travel by value fit, and malloc would cost more than the rest of them. */
+#define SMALL_MEMORY 32
 typedef struct Guarded {
     PyObject_HEAD
+    _Alignas(16) char small[SMALL_MEMORY];
     char *address;
     Py_ssize_t size;        /* in bytes; -1: unknown */
     PyObject *pointer_type; /* the cffi type "T *" */
@@ -78,6 +81,7 @@ typedef struct Converter {
     Py_ssize_t size, alignment;
     char code;
     char raw;               /* 'z': the bytes, not a str; 'p': C only reads, so read-only buffers will do */
+    char owned;             /* what comes back is the caller's to free: the hook `take` sees to it */
     char classes[3];        /* eightbyte classes, "" for memory: System V §3.2.3 */
 } Converter;
 
@@ -88,9 +92,11 @@ typedef struct {
     int temporary;   /* offset into the temporaries of the call, < 0: none */
     char mode;       /* WORD, PIECES, WIDE, REFERENCE */
     char optional;   /* '>' takes no argument */
+    char array;      /* of a plan for arrays: ARRAY, or ARRAY_BACK where its values are given back */
 } Parameter;
 
 enum { WORD, PIECES, WIDE, REFERENCE };
+enum { NO_ARRAY, ARRAY, ARRAY_BACK };
 enum { NO_STRATEGY, BY_REGISTERS, BY_LIBFFI };
 
 /* The one compiled trampoline of a signature. */
@@ -108,7 +114,11 @@ typedef struct {
     char floats;               /* how many float registers are used */
     char words_only;           /* every parameter is one word, in a register */
     char plain;                /* so is the result, and nothing is temporary */
+    char structs;              /* as plain, but that structs are passed or returned in registers */
     char hidden;               /* the result goes through a hidden first pointer (registers) */
+    char owned;                /* the result or an output is the caller's to free */
+    char foreign;              /* `abi` is another than the platform's own, and libffi's matter alone */
+    ffi_abi abi;
     ffi_cif cif;
     ffi_type **types;
     int *positions;            /* libffi: the word of each argument */
@@ -117,10 +127,22 @@ typedef struct {
     ffi_type **callback_types;
     char callback_ready;
     unsigned long long calls, callbacks;
+    PyObject *arrays;          /* the Python object that knows its arrays and their lengths (arrays.c), or NULL */
+    char counted, viewed;      /* whether calls ask it, and whether callbacks do */
+    char after;                /* a callback's result is more than a conversion: outputs, or views to end */
 } Trampoline;
 
-enum { CRITICAL = 1, ERRNO = 2, CHECK = 4 };
+enum { CRITICAL = 1, ERRNO = 2, CHECK = 4, RETRY = 8 };
 enum { CHECK_NONE, CHECK_NONNEGATIVE, CHECK_POSITIVE, CHECK_NONZERO, CHECK_ZERO, CHECK_CALLABLE };
+
+/* On which errno a failed call is made again, and how many calls that may make; 0: any number. */
+typedef struct {
+    long attempts;
+    int count;
+    int numbers[];
+} Retry;
+
+typedef struct Tail Tail;
 
 /* A bound function: a trampoline, an address, and what the declaration asked for.  What a quick call reads comes first. */
 #define QUICK_PARAMETERS 14
@@ -133,9 +155,11 @@ typedef struct {
     char codes[QUICK_PARAMETERS + 2];  /* quick calls: the conversion of each parameter … */
     char places[QUICK_PARAMETERS + 2]; /* … and its word */
     int flags;
-    char check;
+    char check;            /* what a good result is; whether a bad one raises is the flag CHECK */
     PyObject *declaration;
     PyObject *check_callable;
+    Retry *retry;          /* or NULL */
+    Tail *tails;           /* of a variadic function: the shapes of tail that it was called with (tails.c) */
     PyObject *dict;
     PyObject *weakrefs;
 } Function;
@@ -204,8 +228,14 @@ extern struct Hooks {
     PyObject *adapt;         /* (ctype, value) → plain value, or the error */
     PyObject *explain;       /* (who, index, exception) → exception, with the parameter named */
     PyObject *undecodable;   /* (ctype, bytes): raises */
-    PyObject *check_failed;  /* (declaration, result, errno or None, arguments): raises, or returns the value to give */
+    PyObject *check_failed;  /* (declaration, result, errno or None, arguments): raises, or returns the value to give; with
+                                outputs, `result` is the tuple of it and them */
+    PyObject *retrying;      /* (declaration): raises if the call is not to be made again */
+    PyObject *take;          /* (declaration or trampoline, ctype, address, value) → what to give for a pointer that is
+                                the caller's to free; value None where there is none: it is freed */
     PyObject *arguments;     /* (declaration or trampoline, args, kwargs) → tuple of positional arguments, or raises */
+    PyObject *tail;          /* (declaration, arguments) → (function, arguments, whether calls alike get the same) for a
+                                variadic call */
     PyObject *closed;        /* (name, file, line) → CallbackClosedError */
     PyObject *dead;          /* (guarded): raises */
     PyObject *library_closed;/* (declaration): raises */
@@ -219,6 +249,14 @@ extern struct Hooks {
 int guarded_alive(Guarded *self);
 PyObject *guarded_allocate(PyTypeObject *type, Py_ssize_t size, Py_ssize_t alignment, PyObject *pointer_type);
 int cell_leave_slowly(Cell *cell);
+
+ALWAYS_INLINE int
+is_guarded(PyObject *object)
+{
+    PyTypeObject *type = Py_TYPE(object), *base = type->tp_base; /* a struct's class is the second below Guarded */
+    return type == &GuardedType || (base && (base == &GuardedType || base->tp_base == &GuardedType)) ||
+           (type->tp_flags & Py_TPFLAGS_BASETYPE && PyType_IsSubtype(type, &GuardedType));
+}
 
 /* convert.c */
 int convert_init(void);
@@ -234,6 +272,30 @@ int plan_callback(Trampoline *t);
 /* quick.c */
 vectorcallfunc function_entry(const Function *f);
 
+/* arrays.c */
+int arrays_plan(Trampoline *t, PyObject *plan);
+PyObject *const *arrays_prepare(Trampoline *t, PyObject *who, PyObject *const *args, Frame *frame);
+PyObject *arrays_finish(Trampoline *t, PyObject *who, PyObject *result, PyObject *boxes, PyObject *prepared, int failed);
+int arrays_receive(Trampoline *t, PyObject *callable, PyObject *raw, PyObject **vector, PyObject **received);
+PyObject *arrays_spread(Trampoline *t, PyObject *callable, PyObject *received, PyObject *result, PyObject **boxes,
+                        Frame *frame);
+void arrays_end(PyObject *received, PyObject *callable);
+
+/* results.c */
+int word_passes(const Converter *c, char check, uint64_t word);
+int result_passes(Function *f, PyObject *value, uint64_t word);
+PyObject *result_failed(Function *f, PyObject *value, PyObject *const *args, char *temporaries, PyObject *const *items);
+int try_again(Function *f, long attempt);
+PyObject *take_over(Converter *c, PyObject *who, void *address, PyObject *value);
+PyObject *with_outputs(Trampoline *t, PyObject *who, PyObject *result, char *temporaries, PyObject *const *items,
+                       int failed);
+void release_outputs(Trampoline *t, PyObject *who, char *temporaries);
+
+/* tails.c */
+PyObject *call_variadic(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames);
+int tails_traverse(Tail *tail, visitproc visit, void *arg);
+void tails_free(Tail *tail);
+
 /* call.c */
 PyObject *call_general(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames);
 PyObject *trampoline_vectorcall(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames);
@@ -248,6 +310,11 @@ typedef struct {
     uint64_t xmm0, xmm1;
 } ThunkCall;
 void *thunk_take(void *user);
+
+/* threads.c */
+int threads_init(void);
+PyGILState_STATE thread_enter(void);
+void threads_bury(void);
 
 /* upcall.c: what thunks and libffi's closures call; and how an exception gets to another thread's foreign call */
 void park(Record *record, PyObject *context);

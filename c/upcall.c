@@ -5,7 +5,7 @@
  *
  * The GIL: a callback may come while this thread holds it (a critical call), while it has let go of it (a default call),
  * or on a thread that Python has never seen.  The Record says which thread state made the call; whether that state is the
- * current one says whether the GIL is held.  Without a Record, PyGILState_Ensure decides.
+ * current one says whether the GIL is held.  Without a Record, PyGILState_Ensure decides (threads.c).
  *
  * What happens when there is no result (a wrong one, an exception, a closed callback) is told at `fail`.
  */
@@ -58,15 +58,19 @@ park(Record *record, PyObject *context)
     Py_DECREF(exception);
 }
 
-/* Where this thread keeps its Records, as a number; it holds for as long as the thread lives. */
+/* Where this thread keeps its Records, as a number; it holds for as long as the thread lives.  None for a thread whose
+ * state may outlive it (threads.c): of its end nobody would learn in time. */
 PyObject *
 shim_own_calls(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none))
 {
+    PyObject *dict = PyThreadState_GetDict();
+    if (!dict || PyDict_GetItemString(dict, "epsilon.thread"))
+        Py_RETURN_NONE;
     return PyLong_FromVoidPtr(&current_record);
 }
 
 /* leave_to(thread, exception): park it for the foreign call that another thread is in; whether it is in one.  `thread.calls`
- * is what own_calls gave there, or None from the thread's end on.  The GIL is what makes this safe: nothing lets go of it
+ * is what own_calls gave there, and None from the thread's end on.  The GIL is what makes this safe: nothing lets go of it
  * between that look and the end of this function, and a call takes its Record off only after it has the GIL again. */
 PyObject *
 shim_leave_to(PyObject *Py_UNUSED(module), PyObject *args)
@@ -159,6 +163,14 @@ pointer_argument(Trampoline *t, int i, Arguments from)
     return from.words ? (void *)(uintptr_t)from.words[t->parameters[i].word] : *(void **)from.pointers[i];
 }
 
+static char
+base_code(const Converter *c)
+{
+    while (c->code == 'x')
+        c = c->inner;
+    return c->code;
+}
+
 /* Write the values of :out and :inout parameters through C's pointers; the result proper is what remains. */
 static PyObject *
 spread_outputs(Trampoline *t, PyObject *result, Arguments from, Frame *frame)
@@ -179,6 +191,8 @@ spread_outputs(Trampoline *t, PyObject *result, Arguments from, Frame *frame)
         PyObject *value = single ? result : PyTuple_GET_ITEM(result, place++);
         if (where && to_memory(c->inner, value, where, frame) < 0)
             goto out;
+        if (where && base_code(c->inner) == 'z') /* C points into the str itself */
+            frame_keep(frame, Py_NewRef(value));
     }
     first = Py_NewRef(skip ? Py_None : PyTuple_GET_ITEM(result, 0));
 out:
@@ -228,13 +242,59 @@ read_argument(Trampoline *t, int i, Arguments from)
     return read_word(c, word);
 }
 
+/* The arguments of a signature with arrays, into the vector; how many, or -1. */
+static int
+receive_arrays(Trampoline *t, PyObject *callable, Arguments from, PyObject **vector, PyObject **received)
+{
+    PyObject *raw = PyTuple_New(t->count);
+    for (int i = 0; raw && i < t->count; i++) {
+        const Parameter *p = &t->parameters[i];
+        PyObject *value = p->array      ? PyLong_FromVoidPtr(pointer_argument(t, i, from))
+                          : p->optional ? Py_NewRef(Py_None)
+                                        : read_argument(t, i, from);
+        if (value)
+            PyTuple_SET_ITEM(raw, i, value);
+        else
+            Py_CLEAR(raw);
+    }
+    int given = raw ? arrays_receive(t, callable, raw, vector, received) : -1;
+    Py_XDECREF(raw);
+    return given;
+}
+
+/* Write what a callable returned besides its result to C's memory, by way of the plan for arrays. */
+static PyObject *
+spread_arrays(Trampoline *t, PyObject *callable, PyObject *received, PyObject *result, Arguments from, Frame *frame)
+{
+    PyObject *boxes = NULL, *proper = arrays_spread(t, callable, received, result, &boxes, frame);
+    Py_ssize_t place = 0;
+    for (int i = 0; proper && i < t->count; i++) {
+        Converter *c = t->parameters[i].converter;
+        if (c->code != '>' && c->code != '=')
+            continue;
+        void *where = pointer_argument(t, i, from);
+        if (where && to_memory(c->inner, PyTuple_GET_ITEM(boxes, place), where, frame) < 0)
+            Py_CLEAR(proper);
+        place++;
+    }
+    Py_XDECREF(boxes);
+    return proper;
+}
+
 /* Convert the result for C; 0 or -1. */
 static int
 convert_result(Slot *slot, Converter *c, PyObject *result, void *where, Frame *frame)
 {
     uint64_t word;
-    if (is_wide(c))
-        return to_memory(c, result, where, frame);
+    if (is_wide(c)) {
+        if (to_memory(c, result, where, frame) < 0)
+            return -1;
+        /* a struct may point to what it keeps alive itself */
+        if (LIKELY(!frame->count) && !(PyObject_TypeCheck(result, &GuardedType) && ((Guarded *)result)->kept))
+            return 0;
+        frame_keep(frame, Py_NewRef(result));
+        return keep_result(slot, frame);
+    }
     if (to_word(c, result, &word, frame) < 0)
         return -1;
     put_result(c, word, where);
@@ -332,9 +392,9 @@ run(Slot *slot, Record *record, void *where, Arguments from)
         vector = alloca((size_t)(t->count + 1) * sizeof(PyObject *));
     PyObject *kept[OWNED_PER_PARAMETER + 1];
     Frame frame = {kept, 0, NULL};
-    if (UNLIKELY(t->outputs))
+    if (UNLIKELY(t->after))
         frame.items = alloca((size_t)((t->outputs + 2) * OWNED_PER_PARAMETER) * sizeof(PyObject *));
-    PyObject *result = NULL;
+    PyObject *result = NULL, *received = NULL;
     int given = 0, done = 0;
     const Parameter *p = t->parameters;
     if (LIKELY(t->words_only) && LIKELY(!t->outputs) && LIKELY(from.words != NULL))
@@ -344,6 +404,12 @@ run(Slot *slot, Record *record, void *where, Arguments from)
                 goto out;
             vector[++given] = argument;
         }
+    else if (UNLIKELY(t->viewed)) {
+        int count = receive_arrays(t, shown(slot, callable), from, vector, &received);
+        if (UNLIKELY(count < 0))
+            goto out;
+        given = count;
+    }
     else
         for (int i = 0; i < t->count; i++) {
             if (p[i].optional)
@@ -359,9 +425,15 @@ run(Slot *slot, Record *record, void *where, Arguments from)
                                         : PyObject_Vectorcall(callable, vector + 1, nargsf, NULL);
     if (UNLIKELY(!result))
         goto out;
-    if (UNLIKELY(t->outputs) && !(result = spread_outputs(t, result, from, &frame))) {
-        explain(shown(slot, callable), -1);
-        goto out;
+    if (UNLIKELY(t->after)) {
+        result = t->viewed ? spread_arrays(t, shown(slot, callable), received, result, from, &frame)
+                           : spread_outputs(t, result, from, &frame);
+        if (!result) {
+            explain(shown(slot, callable), -1);
+            goto out;
+        }
+        if (keep_result(slot, &frame) < 0)
+            goto out;
     }
     int64_t number;
     if (LIKELY(t->result->code == 'i') && LIKELY(compact(result, &number)) &&
@@ -372,14 +444,21 @@ run(Slot *slot, Record *record, void *where, Arguments from)
     }
     else
         done = t->result->code == 'v' || convert_result(slot, t->result, result, where, &frame) == 0;
+    if (UNLIKELY(t->outputs) && done && frame.count)
+        done = keep_result(slot, &frame) == 0;
     if (UNLIKELY(!done))
         explain(shown(slot, callable), -1);
 out:
-    if (UNLIKELY(!done))
+    if (UNLIKELY(!done)) {
         fail(slot, record, shown(slot, callable), where);
+        if (received)
+            arrays_end(received, shown(slot, callable));
+    }
     while (given)
         Py_DECREF(vector[given--]);
     Py_XDECREF(result);
+    if (UNLIKELY(t->after))
+        Py_XDECREF(received);
     while (UNLIKELY(frame.count))
         Py_DECREF(frame.items[--frame.count]);
     slot->entered--;
@@ -405,7 +484,7 @@ enter_as_needed(Slot *slot, void *where, Arguments from)
         PyEval_SaveThread();
     }
     else {
-        PyGILState_STATE state = PyGILState_Ensure();
+        PyGILState_STATE state = thread_enter();
         run(slot, NULL, where, from);
         PyGILState_Release(state);
     }

@@ -13,8 +13,6 @@ Python, the functions below.  ``import epsilon`` imports neither Hy nor pycparse
 from epsilon._backend import Callback, Function, errno, set_errno
 from epsilon._macros import MacroTable as _MacroTable
 from epsilon.callbacks import call_async, callback, make_callback
-from epsilon.converters import convert_from_foreign, convert_to_foreign
-from epsilon.declarations import cdef
 from epsilon.errors import (
     CallbackClosedError,
     CompilerError,
@@ -51,8 +49,7 @@ from epsilon.memory import (
 )
 from epsilon.signatures import Signature, get_or_create_trampoline, register_signature, registry
 from epsilon.structs import StructType, define_c_struct, define_c_struct_auto, struct_layout_size
-from epsilon.typesystem import CType
-from epsilon.variables import foreign_variable
+from epsilon.typesystem import CType, Handle, object_handle
 
 __version__ = "0.1.0"
 
@@ -74,12 +71,18 @@ __all__ = [
     "convert_to_foreign",
     "CType",
     "ctype",
+    "define_c_enum",
+    "define_c_flags",
     "define_c_struct",
     "define_c_struct_auto",
+    "define_c_type",
+    "define_foreign_type",
     "define_library",
     "deref",
     "deref_int",
+    "EnumType",
     "errno",
+    "FlagsType",
     "foreign_alloc",
     "foreign_error_code",
     "foreign_error_function",
@@ -97,6 +100,7 @@ __all__ = [
     "ForeignValueError",
     "Function",
     "get_or_create_trampoline",
+    "Handle",
     "HeaderError",
     "is_null_pointer",
     "lib_close",
@@ -105,6 +109,7 @@ __all__ = [
     "library_search_paths",
     "LibraryLoadError",
     "make_callback",
+    "object_handle",
     "pinned_array",
     "pooled_memory",
     "register_signature",
@@ -118,3 +123,30 @@ __all__ = [
     "StructType",
     "SymbolNotFoundError",
 ]
+
+#: where the names are that are seldom wanted: their modules are imported at the first use
+_LATER = {
+    "cdef": "declarations",
+    "convert_from_foreign": "converters",
+    "convert_to_foreign": "converters",
+    "define_c_enum": "enums",
+    "define_c_flags": "enums",
+    "define_c_type": "usertypes",
+    "define_foreign_type": "usertypes",
+    "EnumType": "enums",
+    "FlagsType": "enums",
+    "foreign_variable": "variables",
+}
+
+
+def __getattr__(name: str):
+    if name not in _LATER:
+        raise AttributeError(f"module 'epsilon' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = globals()[name] = getattr(import_module(f"epsilon.{_LATER[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})

@@ -26,11 +26,14 @@ from epsilon.variables import ForeignVariable
 
 __version__: Final[str]
 
-# A type as a user writes it: "int", "const char *", ("pointer", "int"), a CType, a class that define_c_struct made.
-_Type: TypeAlias = CType | StructType | str | Sequence[Any]
+# A type as a user writes it: "int", "const char *", ("pointer", "int"), a CType, what define_c_struct and others made.
+_Type: TypeAlias = CType | StructType | EnumType | str | Sequence[Any]
+_Constants: TypeAlias = Mapping[str, int] | Sequence[str | tuple[str, int]]
 _Types: TypeAlias = Sequence[_Type]
 _Check: TypeAlias = Literal["nonnegative", "positive", "nonzero", "zero", "non-null"] | Callable[[Any], object] | None
-_Abi: TypeAlias = Literal["default", "cdecl", "system", "stdcall", "fastcall"]
+_Error: TypeAlias = Callable[..., Any] | Mapping[Any, Any] | None
+_Retry: TypeAlias = str | int | Sequence[str | int] | None
+_Abi: TypeAlias = Literal["default", "cdecl", "system", "stdcall", "fastcall", "thiscall", "ms_abi", "sysv_abi"]
 _LibraryName: TypeAlias = str | bytes | PathLike[str] | PathLike[bytes] | None
 # (symbol, library)
 _Target: TypeAlias = Sequence[Any]
@@ -66,6 +69,48 @@ class _Converters:
 convert_to_foreign: _Converters
 convert_from_foreign: _Converters
 
+class EnumType(Mapping[str, int]):
+    ctype: CType
+    def __init__(self, found: CType) -> None: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def size(self) -> int: ...
+    def __getitem__(self, name: str) -> int: ...
+    def __getattr__(self, name: str) -> int: ...
+    def __iter__(self) -> Iterator[str]: ...
+    def __len__(self) -> int: ...
+
+class FlagsType(EnumType): ...
+
+def define_c_enum(name: str, constants: _Constants, type: _Type | None = None) -> EnumType: ...
+def define_c_flags(
+    name: str, constants: Mapping[str, int] | Sequence[tuple[str, int]], type: _Type | None = None
+) -> FlagsType: ...
+def define_c_type(name: str, type: _Type | None = None) -> CType: ...
+def define_foreign_type(
+    name: str,
+    base: _Type,
+    to_foreign: Callable[[Any], Any] | None = None,
+    from_foreign: Callable[[Any], Any] | None = None,
+) -> CType: ...
+
+class Handle:
+    def __init__(self, object: Any) -> None: ...
+    @property
+    def address(self) -> int: ...
+    @property
+    def object(self) -> Any: ...
+    @property
+    def closed(self) -> bool: ...
+    def close(self) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, type: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None, /
+    ) -> None: ...
+
+def object_handle(object: Any) -> Handle: ...
+
 # --- libraries ---
 
 class Library:
@@ -94,6 +139,11 @@ class Library:
         critical: bool = False,
         errno: bool = False,
         check: _Check = None,
+        error: _Error = None,
+        default: Any = ...,
+        retry: _Retry = None,
+        attempts: int | None = None,
+        free: str | Callable[[Any], Any] | None = None,
         name: str | None = None,
         doc: str | None = None,
         optional: Literal[False] = False,
@@ -111,6 +161,11 @@ class Library:
         critical: bool = False,
         errno: bool = False,
         check: _Check = None,
+        error: _Error = None,
+        default: Any = ...,
+        retry: _Retry = None,
+        attempts: int | None = None,
+        free: str | Callable[[Any], Any] | None = None,
         name: str | None = None,
         doc: str | None = None,
         optional: bool,

@@ -14,16 +14,19 @@ from typing import Any
 from epsilon import functions, structs
 from epsilon.callbacks import call_async, make_callback
 from epsilon.converters import convert_from_foreign, convert_to_foreign
+from epsilon.enums import EnumType, define_c_enum, define_c_flags
 from epsilon.functions import shared_call
 from epsilon.libraries import define_library, library_for
 from epsilon.memory import alignof, deref, foreign_alloc, foreign_memory, pinned_array, pooled_memory, sizeof
 from epsilon.signatures import get_or_create_trampoline, register_signature
+from epsilon.usertypes import define_c_type, define_foreign_type
 from epsilon.variables import foreign_variable
 
 __all__ = [
-    "alignof", "bind", "call_async", "callback", "converter", "declare", "define_library", "deref", "foreign_alloc",
-    "foreign_memory", "foreign_variable", "function", "get_or_create_trampoline", "make_callback", "pinned_array",
-    "pooled_memory", "register_signature", "shared_call", "sizeof", "struct",
+    "alignof", "bind", "call_async", "callback", "converter", "declare", "define_c_enum", "define_c_flags",
+    "define_c_type", "define_foreign_type", "define_library", "deref", "enumeration", "foreign_alloc", "foreign_memory",
+    "foreign_variable", "function", "get_or_create_trampoline", "make_callback", "pinned_array", "pooled_memory",
+    "register_signature", "shared_call", "sizeof", "struct",
 ]  # fmt: skip
 
 Special = Mapping[Any, Any] | None
@@ -93,6 +96,20 @@ def struct(declaration: str, special: Special = None, name: str | None = None) -
     timespec(sec=5, nsec=0)
     """
     return structs.define_c_struct_auto(name, declaration, special)
+
+
+def enumeration(tag: str, variable: Callable[[], Any]) -> Any:
+    """``(:enum name)``: the enum that the variable ``name`` holds, or the tag where there is none.  Frozen.
+
+    >>> color = define_c_enum("color", ["red"])
+    >>> enumeration("no_tag", lambda: color), enumeration("color", lambda: no_variable)
+    (<enum color: red=0>, 'color')
+    """
+    try:
+        found = variable()
+    except NameError:
+        return tag
+    return found if isinstance(found, EnumType) else tag
 
 
 def converter(direction: str, python_type: type, type: Any) -> Callable:

@@ -14,10 +14,23 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from epsilon.declarator import Body, Names, Prototype, Reader
+from epsilon.enums import EnumType
 from epsilon.errors import ForeignTypeError, nearest, shorten
-from epsilon.functions import check_option_names, read_declaration, read_options
+from epsilon.functions import read_declaration
+from epsilon.options import OF_ONE, check_option_names, read_options
 from epsilon.structs import build_body
-from epsilon.typesystem import TAGS, TYPEDEFS, WORDS, CType, FunctionType, StructCType, new_tagged, tagged
+from epsilon.typesystem import (
+    NAMED,
+    TAGS,
+    TYPEDEFS,
+    CType,
+    Enumeration,
+    FunctionType,
+    StructCType,
+    new_tagged,
+    tagged,
+    underlying,
+)
 from epsilon.variables import ForeignVariable, check_variable
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
@@ -68,7 +81,7 @@ class Block(Names):
     """What the names in a block of declarations mean, and all that it declares, by C name."""
 
     def __init__(self) -> None:
-        self.typedefs: ChainMap[str, CType] = ChainMap({}, TYPEDEFS)
+        self.typedefs: ChainMap[str, CType] = ChainMap({}, TYPEDEFS, NAMED)
         self.constant_typedefs: set[str] = set()
         self.constants: dict[str, int] = {}
         self.functions: dict[str, Prototype] = {}
@@ -154,10 +167,7 @@ class Block(Names):
             raise reader.error("an enum has at least one constant")
         if tag in self.enumerations:
             raise reader.error(f"enum {tag} is defined twice")
-        low, high = min(values.values()), max(values.values())
-        # GCC and Clang: unsigned int where no constant is negative, else int; wider where a constant asks for it.
-        words = ("int", "long-long") if low < 0 else ("unsigned-int", "unsigned-long-long")
-        found = next((WORDS[word] for word in words if WORDS[word].low <= low and high <= WORDS[word].high), None)
+        found = underlying(values.values())
         if found is None:
             raise reader.error("no integer type holds all constants of the enum")
         if tag is not None:
@@ -190,12 +200,13 @@ class Sketch(Block):
         return found
 
 
-def check_text(text: str) -> None:
-    """Refuse C text that ``declare`` would refuse whatever was defined before it.
+def check_text(text: str, types: Mapping[str, CType] = MappingProxyType({})) -> None:
+    """Refuse C text that ``declare`` would refuse whatever was defined before it, besides the names in ``types``.
 
     >>> check_text("typedef struct point point; int f(point p[2]);")
     """
     sketch = Sketch()
+    sketch.typedefs.maps.append(types)
     for declaration in split(text):
         sketch.read(declaration)
 
@@ -237,8 +248,8 @@ class Bindings:
     """What a block of declarations declares: ``Library.declare`` gives it.
 
     ``functions``, ``structs``, ``unions``, ``enums``, ``typedefs``, ``constants`` and ``variables`` are mappings by C
-    name, tags without ``struct``; all that is in them is an attribute, too.  A typedef is the type itself, an enum a
-    mapping of its constants, a variable has ``.value`` and ``.pointer``.
+    name, tags without ``struct``; all that is in them is an attribute, too.  A typedef is the type itself, an enum an
+    ``EnumType``, which is a mapping of its constants, a variable has ``.value`` and ``.pointer``.
 
     >>> c = lib_open("libc").declare("enum { EOF = -1 }; int isdigit(int c), isalpha(int c);")
     >>> c.isdigit(ord("7")) != 0, c.EOF, list(c.functions)
@@ -254,6 +265,9 @@ class Bindings:
         def variable(name: str, found: tuple[CType, bool]) -> ForeignVariable:
             return ForeignVariable(name, library, *found)
 
+        def enum(tag: str, values: dict[str, int]) -> EnumType:
+            return EnumType(Enumeration(tag, tuple(values.items()), block.enums[tag], False))
+
         self.library, self._block = library, block
         self.functions = Table(block.functions, bind)
         self.variables = Table(block.variables, variable)
@@ -261,7 +275,7 @@ class Bindings:
         self.typedefs = Table(block.typedefs.maps[0], _type_object)
         self.structs = Table(block.structs, _type_object)
         self.unions = Table(block.unions, _type_object)
-        self.enums = Table(block.enumerations, lambda tag, values: MappingProxyType(values))
+        self.enums = Table(block.enumerations, enum)
 
     def __getattr__(self, name: str) -> Any:
         if name in Bindings.__slots__:  # of an instance that is not made yet
@@ -293,7 +307,7 @@ def _type_object(name: str, found: CType) -> Any:
 def declare(library: Any, text: str, options: dict[str, Any]) -> Bindings:
     """The bindings of the block ``text``: see ``Library.declare``."""
     check_option_names("declare", options)
-    for name in ("name", "doc"):
+    for name in OF_ONE:
         if name in options:
             raise ForeignTypeError(f"declare: the option {name!r} is for one function, not for a block of them")
     declarations = split(text)

@@ -10,7 +10,7 @@ from epsilon import _backend
 from epsilon.errors import ForeignError, ForeignTypeError, nearest, shorten
 from epsilon.expressions import plain_word, word_of
 from epsilon.signatures import Signature, registry, signature_of
-from epsilon.typesystem import String
+from epsilon.typesystem import String, check_callback
 from epsilon.typesystem import hooks as type_hooks
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
@@ -198,11 +198,13 @@ def _read(result: Any, parameters: Any, abi: Any) -> Signature:
 def _fixed(signature: Signature) -> Signature:
     if signature.variadic:
         raise ForeignTypeError("a callback cannot be variadic: C's va_list does not say what was passed")
+    check_callback(signature.parameters)
     return signature
 
 
 def wrap_callable(target: FunctionType, function: Callable[..., Any]) -> Any:
     """A callback for a callable that came as a ``(:function …)`` argument; the call keeps it alive."""
+    check_callback(target.parameters)
     return Callback(signature_of(target.result, target.parameters, target.variadic, target.abi).trampoline, function)
 
 

@@ -51,6 +51,10 @@ def _to(value: Any, found: CType) -> Any:
 
 
 def _back(value: Any, found: CType) -> Any:
+    return _registered(found.restore(value), found)
+
+
+def _registered(value: Any, found: CType) -> Any:
     for base in type(value).__mro__:
         function = _from.get(found, {}).get(base)
         if function is not None:
@@ -61,7 +65,7 @@ def _back(value: Any, found: CType) -> Any:
 def _register_back(found: CType, python_type: type, function: Callable[[Any], Any]) -> None:
     if found not in _from:
         _from[found] = {}
-        found.converter.wrap(lambda value: _back(value, found))
+        found.converter.wrap(lambda value: _registered(value, found))
     _from[found][python_type] = function
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from epsilon import _backend
+from epsilon.enums import EnumType
 from epsilon.structs import Layout, Struct, StructType
 from epsilon.typesystem import (
     SYSTEM_TYPEDEFS,
     Array,
+    Converted,
     CType,
     Direction,
+    Enumeration,
     FunctionPointer,
     FunctionType,
     Pointer,
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 
 def cdef(module: ModuleType | dict[str, Any]) -> str:
     """The C declarations of everything in ``module`` (or its namespace): typedefs of the system's that cffi does not
-    know, structs in the order of their use, functions, and callbacks as ``extern "Python"`` prototypes.
+    know, enums, structs in the order of their use, functions, and callbacks as ``extern "Python"`` prototypes.
 
     >>> import epsilon
     >>> libc = epsilon.lib_open("libc")
@@ -37,12 +40,13 @@ def cdef(module: ModuleType | dict[str, Any]) -> str:
     functions = [value for _, value in objects if isinstance(value, _backend.Function)]
     callbacks = [(name, value) for name, value in objects if isinstance(value, _backend.Callback) and value.signature]
     used: dict[CType, None] = {}
-    for found in structs:
+    for found in [*structs, *(value.ctype for _, value in objects if isinstance(value, EnumType))]:
         _use(found, used)
     for signature in [*(f.signature for f in functions), *(c.signature for _, c in callbacks)]:
         for found in (signature.result, *signature.parameters):
             _use(found, used)
     lines = [f"typedef {_plain(found)} {found.name};" for found in used if found in SYSTEM_TYPEDEFS.values()]
+    lines += {found.tag: found.definition() for found in used if isinstance(found, Enumeration)}.values()
     newest = {(found.kind, found.tag): found for found in [*used, *structs] if isinstance(found, StructCType)}
     lines += [_definition(found) for found in used if found in newest.values()]
     lines += list(dict.fromkeys(f"{function.declaration.prototype};" for function in functions))
@@ -61,6 +65,8 @@ def _use(found: CType, used: dict[CType, None]) -> None:
         used[found] = None
         for member in found.fields or ():
             _use(member.ctype, used)
+    elif isinstance(found, Converted) and not (isinstance(found, Enumeration) and found.is_plain):
+        _use(found.base, used)
     elif isinstance(found, (Pointer, Direction, Array, FunctionPointer)):
         _use(found.target, used)
     elif isinstance(found, FunctionType):

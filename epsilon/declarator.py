@@ -10,10 +10,12 @@ The grammar is that of C11 §6.7: specifiers, then a declarator that is read ins
 from __future__ import annotations
 
 import re
-from collections import namedtuple
+from collections import ChainMap, namedtuple
 
 from epsilon.errors import ForeignTypeError, nearest
 from epsilon.typesystem import (
+    ENUMS,
+    NAMED,
     TAGS,
     TYPEDEFS,
     VOID,
@@ -72,13 +74,13 @@ Prototype = namedtuple("Prototype", ["name", "type", "parameters"])
 Body = namedtuple("Body", ["kind", "tag", "members"])
 
 
-def parse_type(text: str) -> CType:
-    """The type that ``text`` spells.
+def parse_type(text: str, names: Names | None = None) -> CType:
+    """The type that ``text`` spells, whose names mean what they mean everywhere, or what ``names`` says.
 
     >>> parse_type("const char *"), parse_type("unsigned long int")
     (<CType 'const char *'>, <CType 'unsigned long'>)
     """
-    reader = Reader(text)
+    reader = Reader(text, None, names or _NAMES)
     name, ctype, _ = reader.declaration()
     if name is not None:
         raise reader.error(f"a type alone is wanted here, not a declaration of {name!r}")
@@ -118,9 +120,9 @@ def parse_head(text: str) -> tuple[str, str | None]:
     return kind, reader.take() if reader.at_name() else None
 
 
-def parse_body(text: str, define: Callable[[Body], CType]) -> Body:
+def parse_body(text: str, define: Callable[[Body], CType], names: Names | None = None) -> Body:
     """The struct or union that ``text`` defines; ``define`` makes the types of definitions nested inside it."""
-    reader = Reader(text, define)
+    reader = Reader(text, define, names or _NAMES)
     reader.accept("typedef")
     kind = reader.take()
     if kind not in ("struct", "union"):
@@ -141,7 +143,7 @@ def parse_body(text: str, define: Callable[[Body], CType]) -> Body:
 # ``const char *s`` is read once.  What was remembered holds for as long as the tags and typedefs in it mean what they
 # meant.
 
-_RESERVED = _BASIC | _QUALIFIERS | _STORAGE | {"struct", "union", "enum"}
+RESERVED = _BASIC | _QUALIFIERS | _STORAGE | {"struct", "union", "enum"}
 
 #: what a name meant when a text was read: (the table of names, the name, its meaning)
 Meanings = tuple[tuple[dict, object, CType], ...]
@@ -161,7 +163,7 @@ def _plain_prototype(text: str) -> Prototype | None:
     result, name = head[:start], head[start:]
     if not closing or "(" in parameters or end.strip() not in (";", ""):
         return None
-    if not name.isidentifier() or name in _RESERVED:
+    if not name.isidentifier() or name in RESERVED:
         return None
     found = _shapes.get((result, parameters))
     if found is None or not _still(found[2]):
@@ -199,9 +201,11 @@ def _part(text: str) -> tuple[CType, str | None, Meanings]:
 
 def _meanings(tokens: list[str]) -> Meanings:
     """What the tags and the typedefs among ``tokens`` mean now."""
-    tags = [(kind, tag) for kind, tag in zip(tokens, tokens[1:], strict=False) if kind in ("struct", "union")]
-    found = [(TAGS, key, TAGS[key]) for key in tags]
-    return (*found, *((TYPEDEFS, word, TYPEDEFS[word]) for word in tokens if word in TYPEDEFS))
+    pairs = list(zip(tokens, tokens[1:], strict=False))
+    found = [(TAGS, pair, TAGS[pair]) for pair in pairs if pair[0] in ("struct", "union")]
+    found += [(ENUMS, tag, ENUMS.get(tag)) for kind, tag in pairs if kind == "enum"]
+    found += [(table, word, table[word]) for table in (TYPEDEFS, NAMED) for word in tokens if word in table]
+    return tuple(found)
 
 
 def _still(meanings: Meanings) -> bool:
@@ -212,7 +216,7 @@ class Names:
     """What the names in a text mean to its reader: here, what they mean everywhere.  A block of declarations, whose own
     typedefs and enums hide everyone's, has a class of its own (``bindings.Block``)."""
 
-    typedefs: Mapping[str, CType] = TYPEDEFS
+    typedefs: Mapping[str, CType] = ChainMap(TYPEDEFS, NAMED)
     #: the typedefs of them that are const, which no ``CType`` but a pointer's says
     constant_typedefs: Collection[str] = ()
     #: the enum constants
@@ -337,7 +341,7 @@ class Reader:
         if not self.accept("{"):
             if tag is None:
                 raise self.error("a tag is wanted after 'enum'", self.peek() or "the end")
-            return self.names.enums.get(tag, WORDS["unsigned-int"])
+            return self.names.enums.get(tag) or (ENUMS[tag].base if tag in ENUMS else WORDS["unsigned-int"])
         values: dict[str, int] = {}
         following = 0
         while not self.accept("}"):
@@ -393,7 +397,7 @@ class Reader:
         named = following[:1].isalpha() or following[:1] == "_"
         if following in ("*", "("):
             return True
-        return named and following not in _RESERVED and following not in self.names.typedefs
+        return named and following not in RESERVED and following not in self.names.typedefs
 
     def skip_group(self) -> None:
         depth = 1

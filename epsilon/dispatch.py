@@ -38,11 +38,12 @@ _INTERVAL = 0.1
 class Thread:
     """One thread, from the first time that it is met here until Python forgets it."""
 
-    __slots__ = ("calls", "ident", "name", "native")
+    __slots__ = ("calls", "ended", "ident", "name", "native")
 
     def __init__(self) -> None:
         self.ident, self.native = get_ident(), get_native_id()
-        #: its foreign calls in progress, for floor 0's ``leave_to``; None once it has ended
+        self.ended = False
+        #: its foreign calls in progress, for floor 0's ``leave_to``
         self.calls: Any = _backend.own_calls()
         names = (f"thread {each.name!r}" for each in threading.enumerate() if each.ident == self.ident)
         self.name = next(names, f"a thread that Python did not make ({self.ident})")
@@ -61,7 +62,7 @@ class _Life:
         self.thread = thread
 
     def __del__(self) -> None:
-        self.thread.calls = None
+        self.thread.ended, self.thread.calls = True, None
         if _finalizing is False:  # else None already, perhaps
             _ended(self.thread)
 
@@ -290,7 +291,7 @@ class SameThread(Dispatcher):
     def __call__(self, *arguments: Any) -> Any:
         if self.is_here:
             return self.function(*arguments)
-        maker = self.maker.name + ("" if self.maker.calls is not None else ", which has ended")
+        maker = self.maker.name + (", which has ended" if self.maker.ended else "")
         raise ForeignError(
             f"callback {self.name}: C called it on {here().name}, and under thread='same' only the thread that made it "
             f"may run it: {maker}"
@@ -368,7 +369,7 @@ class Queue(Waiting):
 
     def runners(self, call: Call) -> list[Thread]:
         threads = {self.maker: None, **_runners}
-        return [thread for thread in threads if thread.calls is not None and thread.ident != call.caller]
+        return [thread for thread in threads if not thread.ended and thread.ident != call.caller]
 
     def hopeless(self, call: Call) -> ForeignError | None:
         if not self.runners(call):

@@ -11,6 +11,8 @@ from _collections_abc import Sequence  # collections.abc, without all of collect
 
 from epsilon.errors import ForeignTypeError, nearest, shorten
 from epsilon.typesystem import (
+    ENUMS,
+    NAMED,
     TAGS,
     TYPEDEFS,
     WORDS,
@@ -18,11 +20,17 @@ from epsilon.typesystem import (
     Buffer,
     CType,
     Direction,
+    Enumeration,
     FunctionPointer,
     FunctionType,
+    OwnedPointer,
     Pointer,
     String,
     StructCType,
+    TypeObject,
+    UserType,
+    linked,
+    owned_type,
     pointer_to,
     tagged,
 )
@@ -54,7 +62,7 @@ def ctype(expression: Any) -> CType:
         found = _words.get(expression)
         return found if found is not None else _from_text(expression)
     own = getattr(expression, "ctype", None)
-    if isinstance(own, CType) and isinstance(expression, type):  # a StructType
+    if isinstance(own, CType) and isinstance(expression, (type, TypeObject)):  # a StructType, an EnumType
         return own
     word = word_of(expression)
     if word is not None:
@@ -87,6 +95,9 @@ def _from_text(text: str) -> CType:
     bare = text.strip().lstrip("':")
     if bare in TYPEDEFS:
         return TYPEDEFS[bare]
+    named = NAMED.get(bare.replace("-", "_"))
+    if named is not None:
+        return named
     if bare.replace("_", "").replace("-", "").isalnum():  # one word: no C syntax in it
         for kind in ("struct", "union"):
             found = TAGS.get((kind, bare)) or TAGS.get((kind, bare.replace("-", "_")))
@@ -109,7 +120,7 @@ def is_fixed(expression: Any) -> bool:
 def known_names() -> list[str]:
     """Every single word that is a type now."""
     tags = [tag for (_, tag), found in list(TAGS.items()) if found.fields is not None]
-    return list(dict.fromkeys([*_words, *TYPEDEFS, *tags]))
+    return list(dict.fromkeys([*_words, *TYPEDEFS, *NAMED, *tags]))
 
 
 def _compound(expression: Sequence) -> CType:
@@ -155,7 +166,7 @@ def split_options(items: list) -> tuple[list, dict[str, Any]]:
     return items, options
 
 
-_OPTIONS = {"encoding", "errors", "length", "count", "abi"}
+_OPTIONS = {"constants", "type", "encoding", "errors", "free", "length", "count", "abi"}
 
 
 def _is_model(value: object) -> bool:
@@ -177,8 +188,9 @@ def _plain(value: Any) -> Any:
 # --- the compound types ---------------------------------------------------------------------------------------------
 
 
-def _pointer(target: Any = "void") -> CType:
-    return pointer_to(ctype(target))
+def _pointer(target: Any = "void", *, free: Any = None) -> CType:
+    found = pointer_to(ctype(target))
+    return found if free is None else owned_type(found, free)
 
 
 def _direction(way: str):
@@ -197,11 +209,37 @@ def _tag(kind: str):
     return make
 
 
-def _array(target: Any, length: Any = None) -> CType:
-    length = None if length is None else _plain(length)
-    if length is not None and (not isinstance(length, int) or length < 0):
-        raise ForeignTypeError(f"('array', …, {shorten(length)}): the length is an int of 0 or more")
-    return Array(ctype(target), length)
+def _enumeration(kind: str):
+    def make(name: Any, constants: Any = None, type: Any = None) -> CType:
+        found = getattr(name, "ctype", name)
+        word = word_of(name)
+        if word is not None:
+            from epsilon.enums import read_enumeration
+
+            tag = word.lstrip("':").replace("-", "_")
+            if constants is not None:
+                return read_enumeration(kind == "flags", tag, constants, type)
+            found = ENUMS.get(tag)
+            if found is None:
+                raise ForeignTypeError(f"unknown {kind} {tag!r}{nearest(tag, ENUMS)}")
+        if not isinstance(found, Enumeration) or found.kind != kind:
+            raise ForeignTypeError(f"({kind!r}, {shorten(name)}): the name of {kind} or its type is wanted")
+        return found
+
+    return make
+
+
+def _array(target: Any, many: Any = None, *, length: Any = None) -> CType:
+    many = None if many is None else _plain(many)
+    if many is not None and (not isinstance(many, int) or many < 0):
+        raise ForeignTypeError(f"('array', …, {shorten(many)}): the length is an int of 0 or more")
+    if length is None:
+        return Array(ctype(target), many)
+    counter = word_of(length) or length
+    if many is not None or not (isinstance(counter, str) or (type(counter) is int and counter >= 0)):
+        raise ForeignTypeError(f"('array', …, {{'length': {shorten(length)}}}): the name of the parameter that has the "
+                               "length is wanted, or its index, and no other length")  # fmt: skip
+    return Array(ctype(target), None, plain_word(counter).replace("-", "_") if isinstance(counter, str) else counter)
 
 
 def _buffer(way: Any = None) -> CType:
@@ -212,8 +250,8 @@ def _buffer(way: Any = None) -> CType:
     return Buffer(True)
 
 
-def _string(encoding: str | None = "utf-8", errors: str = "strict") -> CType:
-    return String(encoding, errors)
+def _string(encoding: str | None = "utf-8", errors: str = "strict", *, free: Any = None) -> CType:
+    return String(encoding, errors, free)
 
 
 def parameter_types(expressions: Any) -> tuple[tuple[CType, ...], bool]:
@@ -237,7 +275,7 @@ def parameter_types(expressions: Any) -> tuple[tuple[CType, ...], bool]:
 
 def _function(result: Any = "void", parameters: Any = (), abi: str = "default") -> CType:
     types, variadic = parameter_types(parameters)
-    return FunctionPointer(FunctionType(ctype(result), types, variadic, abi))
+    return FunctionPointer(FunctionType(ctype(result), linked(types), variadic, abi))
 
 
 _COMPOUND = {
@@ -248,22 +286,29 @@ _COMPOUND = {
     "inout": _direction("inout"),
     "struct": _tag("struct"),
     "union": _tag("union"),
+    "enum": _enumeration("enum"),
+    "flags": _enumeration("flags"),
     "array": _array,
     "buffer": _buffer,
     "function": _function,
 }
 _USAGE = {
-    "pointer": "('pointer', TYPE)",
-    "string": "('string', {'encoding': …, 'errors': …})",
+    "pointer": "('pointer', TYPE, {'free': …})",
+    "string": "('string', {'encoding': …, 'errors': …, 'free': …})",
     "in": "('in', TYPE)",
     "out": "('out', TYPE)",
     "inout": "('inout', TYPE)",
     "struct": "('struct', NAME)",
     "union": "('union', NAME)",
-    "array": "('array', TYPE, LENGTH)",
+    "enum": "('enum', NAME)",
+    "flags": "('flags', NAME)",
+    "array": "('array', TYPE, LENGTH) or ('array', TYPE, {'length': PARAMETER})",
     "buffer": "('buffer', 'writable')",
     "function": "('function', RESULT, [PARAMETERS])",
 }
+
+#: the words that begin a compound type
+compound_types = tuple(_COMPOUND)
 
 
 # --- and back -------------------------------------------------------------------------------------------------------
@@ -280,18 +325,28 @@ def spell(found: CType) -> Any:
     if found in _word_of_type:
         return _word_of_type[found]
     if isinstance(found, String):
-        return ["string", {"encoding": found.encoding, "errors": found.errors}]
+        options = {"encoding": found.encoding, "errors": found.errors}
+        return ["string", options if found.free is None else {**options, "free": found.free}]
     if isinstance(found, Buffer):
         return ["buffer", "writable"]
     if isinstance(found, Direction):
         return [found.way, spell(found.target)]
     if isinstance(found, Array):
-        return ["array", spell(found.target)] + ([] if found.length is None else [found.length])
+        length = [] if found.length is None else [found.length]
+        return ["array", spell(found.target), *(length if found.counter is None else [{"length": found.counter}])]
     if isinstance(found, StructCType):
         return [found.kind, found.tag]
+    if isinstance(found, Enumeration):
+        return [found.kind, found.tag, {"constants": list(map(list, found.constants)), "type": spell(found.base)}]
+    if isinstance(found, UserType):
+        return found.name
     if isinstance(found, FunctionPointer):
         target = found.target
-        return ["function", spell(target.result), [spell(p) for p in target.parameters] + ["..."] * target.variadic]
+        abi = [] if target.abi == "default" else [{"abi": target.abi}]
+        parameters = [spell(parameter) for parameter in target.parameters] + ["..."] * target.variadic
+        return ["function", spell(target.result), parameters, *abi]
+    if isinstance(found, OwnedPointer):
+        return ["pointer", spell(found.target), {"free": found.free}]
     if isinstance(found, Pointer) and not found.const:
         return ["pointer", spell(found.target)]
     return found.spelling  # a const pointer, a system typedef: C text says it

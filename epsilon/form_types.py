@@ -8,22 +8,28 @@ for it here.
 from __future__ import annotations
 
 import re
+from collections import ChainMap
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import hy
 from hy.models import Expression, Integer, Keyword, List, String, Symbol, Tuple
 
+from epsilon.declarator import Names, parse_type
 from epsilon.errors import ForeignTypeError, nearest
 from epsilon.expressions import ctype
 from epsilon.typesystem import (
+    NAMED,
     TYPEDEFS,
     WORDS,
     Array,
     Buffer,
+    Converted,
     CType,
     Direction,
     FunctionPointer,
+    Object,
+    OwnedPointer,
     Pointer,
     StructCType,
 )
@@ -82,6 +88,7 @@ class Unknown(CType):
     """Stands for a type that only run time knows; ``said`` tells whether its C text says all there is to say."""
 
     __slots__ = ("said", "text")
+    only_run_time = True
 
     def setup(self, text: str, said: bool) -> None:
         self.text, self.said = text, said
@@ -89,6 +96,29 @@ class Unknown(CType):
 
     def declare(self, inner: str = "") -> str:
         return f"{self.text} {inner}"
+
+
+#: C name → what stands for the type of a user's that a form before this one defines, when the program runs
+noted: dict[str, CType] = {}
+
+
+class FormNames(Names):
+    """What the names in the C text of a form mean."""
+
+    typedefs = ChainMap(noted, TYPEDEFS, NAMED)
+
+
+FORM_NAMES = FormNames()
+
+
+def type_name(symbol: Symbol) -> Symbol:
+    """The name of a type that a form defines; from here on the name is known, though the type is not."""
+    name = str(symbol)
+    plain = hy.mangle(name)
+    if name in WORDS or plain in _KEYWORDS or plain in TYPEDEFS or name in _COMPOUND:
+        raise FormError(f"{name} is a type already, and cannot be defined as another", symbol)
+    noted[c_name(name)] = Unknown(c_name(name), True)
+    return symbol
 
 
 class Type(NamedTuple):
@@ -107,7 +137,7 @@ class Type(NamedTuple):
 def _sayable(found: CType, parameter: bool = False) -> bool:
     if isinstance(found, Unknown):
         return found.said
-    if isinstance(found, (Buffer, Direction)):
+    if isinstance(found, (Buffer, Converted, Direction, Object, OwnedPointer)):
         return False
     if isinstance(found, StringType):
         return found is WORDS["string"]
@@ -186,6 +216,9 @@ def _word(word: Keyword, model: Any) -> Type:
     known = _known(word.name)
     if known is not None:
         return Type(known, word.name)
+    named = _user_type(word.name)
+    if named is not None:
+        return Type(named, word.name)
     if word.name in _COMPOUND:
         raise FormError(f"{word} alone is no type; it is written {_COMPOUND[word.name].spelling}", model)
     near = nearest(str(word), [f":{known}" for known in WORDS]) or "."
@@ -193,8 +226,10 @@ def _word(word: Keyword, model: Any) -> Type:
 
 
 def _known(word: str) -> CType | None:
-    """The type that a single word means everywhere.  A struct's tag means something at run time only: what is defined
-    in this process, that of the compiler, is beside the point."""
+    """The type that a single word means everywhere.  A struct's tag and a user's type mean something at run time only:
+    what is defined in this process, that of the compiler, is beside the point."""
+    if _user_type(word) is not None:
+        return None
     try:
         found = ctype(word)
     except ForeignTypeError:
@@ -202,12 +237,20 @@ def _known(word: str) -> CType | None:
     return None if isinstance(found, StructCType) else found
 
 
+def _user_type(word: str) -> CType | None:
+    """What stands for the type that a user named so."""
+    name = c_name(word.lstrip(":"))
+    if name in NAMED and name not in noted:
+        return Unknown(name, True)
+    return noted.get(name)
+
+
 def _text(text: str, model: Any) -> Type:
     if re.fullmatch(r":?[A-Za-z_][\w-]*", text):
-        known = _known(text)
+        known = _known(text) or _user_type(text)
         return _variable(text.lstrip(":"), text) if known is None else Type(known, text)
     try:
-        return Type(ctype(text), text)
+        return Type(parse_type(text, FORM_NAMES), text)
     except ForeignTypeError as error:
         raise FormError(str(error), model) from None
 
@@ -242,6 +285,8 @@ def _compound(bare: Sequence, model: Any) -> Type:
     if len(arguments) < shape.fewest:
         raise FormError(f"{shown(bare)} is no type; it is written {shape.spelling}", model)
     found, forms, fixed = shape.read(head, arguments)
+    if head == "array" and "length" in options:
+        options["length"] = _parameter_name(options["length"])
     literals = {name: _literal(value) for name, value in options.items()}
     known = {name: value for name, value in literals.items() if value is not RUN_TIME}
     if not isinstance(found, CType):
@@ -303,15 +348,44 @@ def _of_tag(head: str, arguments: list) -> tuple:
     return Unknown(f"{head} {tag}", True), [tag], True
 
 
+def _of_enum(head: str, arguments: list) -> tuple:
+    """The name of an enum's variable, or its tag: which of them there is, run time knows."""
+    name = unquoted(arguments[0])
+    if is_dotted(name):
+        return Unknown(f"enum {c_name(name[-1])}", False), [name], False
+    if not isinstance(name, (Symbol, String, Keyword)) or not name:
+        raise FormError(f"the name of {head} is a name, not {shown(name)}", arguments[0])
+    tag = c_name(name.name if isinstance(name, Keyword) else name)
+    form: Any = tag
+    if isinstance(name, Symbol):
+        form = Expression([_ENUMERATION, tag, Expression([Symbol("fn"), List(), name])])
+    return Unknown(f"enum {tag}", False), [form], False
+
+
+_ENUMERATION = hy.read('(. (hy.I "epsilon._runtime") enumeration)')
+
+
 def _of_array(head: str, arguments: list) -> tuple:
     element = read_value_type(arguments[0])
     known, forms = [element.ctype], [element.form]
+    if isinstance(element.ctype, Unknown) and not element.ctype.said:
+        known = [Unknown("char", False)]  # whatever its size is: C text has no array of what may be no struct
     if len(arguments) == 1:
         return known, forms, element.fixed
     length = _literal(arguments[1])
     if length is RUN_TIME:
         return known, [*forms, arguments[1]], False
     return [*known, length], [*forms, length], element.fixed
+
+
+def _parameter_name(model: Any) -> Any:
+    """The parameter that has an array's length: a name, or an index."""
+    bare = unquoted(model)
+    if isinstance(bare, (Symbol, String)) and bare and bare not in (Symbol("None"), Symbol("True"), Symbol("False")):
+        return String(c_name(bare))
+    if isinstance(bare, Integer) and bare >= 0:
+        return bare
+    raise FormError(f"the parameter that has the length is named by a symbol, not by {shown(bare)}", model)
 
 
 def _of_buffer(head: str, arguments: list) -> tuple:
@@ -341,14 +415,16 @@ class Shape(NamedTuple):
 
 
 _COMPOUND = {
-    "pointer": Shape(_of_types, 0, 1, "(:pointer TYPE)"),
+    "pointer": Shape(_of_types, 0, 1, "(:pointer TYPE)", ("free",)),
     "in": Shape(_of_types, 1, 1, "(:in TYPE)"),
     "out": Shape(_of_types, 1, 1, "(:out TYPE)"),
     "inout": Shape(_of_types, 1, 1, "(:inout TYPE)"),
     "struct": Shape(_of_tag, 1, 1, "(:struct TAG)"),
     "union": Shape(_of_tag, 1, 1, "(:union TAG)"),
-    "array": Shape(_of_array, 1, 2, "(:array TYPE LENGTH)"),
-    "string": Shape(_of_types, 0, 0, "(:string :encoding …)", ("encoding", "errors")),
+    "enum": Shape(_of_enum, 1, 1, "(:enum NAME)"),
+    "flags": Shape(_of_enum, 1, 1, "(:flags NAME)"),
+    "array": Shape(_of_array, 1, 2, "(:array TYPE LENGTH) or (:array TYPE :length PARAMETER)", ("length",)),
+    "string": Shape(_of_types, 0, 0, "(:string :encoding …)", ("encoding", "errors", "free")),
     "buffer": Shape(_of_buffer, 0, 1, "(:buffer :writable)"),
     "function": Shape(_of_function, 2, 2, "(:function RESULT (TYPE …))", ("abi",)),
 }

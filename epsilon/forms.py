@@ -22,6 +22,7 @@ from epsilon.callbacks import THREADS
 from epsilon.declarator import parse_body
 from epsilon.errors import ForeignTypeError, nearest
 from epsilon.form_types import (
+    FORM_NAMES,
     FormError,
     Type,
     c_name,
@@ -29,15 +30,17 @@ from epsilon.form_types import (
     is_list,
     looks_like_type,
     looks_like_types,
+    noted,
     read_result,
     read_types,
     read_value_type,
     shown,
+    type_name,
     unquoted,
 )
-from epsilon.functions import CHECKS
+from epsilon.options import CHECKS, OF_ONE, OPTIONS
 from epsilon.signatures import ABIS
-from epsilon.typesystem import WORDS, tagged
+from epsilon.typesystem import WORDS, array_of, counter_index, tagged, way_of
 
 
 def read(compiler: Any, macro: str, fields: Sequence[Any], patterns: Sequence[Parser]) -> Any:
@@ -100,6 +103,8 @@ def value(what: str) -> Parser:
 
 #: the Lisp name that a form defines or binds
 NAME = some(lambda model: isinstance(model, Symbol) and not is_ellipsis(model)).named("a name (a symbol)")
+#: the name of a type that a form defines
+TYPE_NAME = NAME >> type_name
 _NAMES = some(lambda model: isinstance(model, String) or is_list(model)).named("the C symbol's name (a string)")
 #: a C symbol, or several that are tried in turn
 SYMBOLS = _NAMES >> _symbols
@@ -160,7 +165,7 @@ CHECKED_RESULT = any_form("the result's type") >> _checked_result
 #: a pointer, and in either order the index and the type of the element, of which one or both may be missing
 ELEMENT = (value("a pointer") + many(FORM)) >> _element
 #: a list of types, and nothing that could be another list
-TYPES = some(looks_like_types).named("a list of parameter types") >> read_types
+TYPES = some(looks_like_types).named("a list of parameter types") >> (lambda model: _types(model))
 #: an instance's type: what define-c-struct made
 STRUCT = some(lambda model: isinstance(unquoted(model), (Symbol, Expression)) and not _spells_type(model))
 STRUCT = STRUCT.named("a struct type") >> unquoted
@@ -250,8 +255,31 @@ def _distinct(parameters: list[Parameter]) -> list[Parameter]:
     return parameters
 
 
+def lengths(parameters: list[Parameter]) -> frozenset[int]:
+    """The parameters, as indices, that the arrays among them fill in: those that have the lengths of arguments."""
+    typed = [found for found in parameters if found.type is not None]
+    filled = set()
+    for parameter in typed:
+        array = array_of(parameter.type.ctype)
+        if array is None or array.counter is None:
+            continue
+        try:
+            what = shown(parameter.symbol) if parameter.symbol else parameter.type.ctype.spelling
+            index = counter_index(array.counter, len(typed), [found.name for found in typed], what)
+        except ForeignTypeError as error:
+            raise FormError(str(error), parameter.model) from None
+        if way_of(parameter.type.ctype) != "out":
+            filled.add(index)
+    return frozenset(filled)
+
+
+def _with_lengths(parameters: list[Parameter]) -> list[Parameter]:
+    lengths(parameters)
+    return parameters
+
+
 def _named_types(model: Any) -> list[Parameter]:
-    found = _distinct([_parameter(item) for item in unquoted(model)])
+    found = _with_lengths(_distinct([_parameter(item) for item in unquoted(model)]))
     if found and found[-1].type is None:
         raise FormError("a callback cannot be variadic: C does not say what it passed", found[-1].model)
     return found
@@ -259,7 +287,7 @@ def _named_types(model: Any) -> list[Parameter]:
 
 _PAIR = some(is_list).named("(NAME TYPE)")
 #: the parameters of a function, one after the other
-PARAMETERS = many((_PAIR | some(is_ellipsis)) >> _parameter) >> _distinct
+PARAMETERS = many((_PAIR | some(is_ellipsis)) >> _parameter) >> _distinct >> _with_lengths
 #: the parameters of a callback, in a list of their own
 PARAMETER_LIST = some(is_list).named("a list of parameters, ((NAME TYPE) …)") >> _named_types
 
@@ -292,9 +320,23 @@ def declaration(symbols: list[String], result: Type, parameters: Iterable[Parame
     return text, {"special": special, "symbols": None if plain and len(symbols) == 1 else symbols}
 
 
+def _types(model: Any) -> tuple[list[Type], bool]:
+    """A list of types without names."""
+    found = read_types(model)
+    lengths([parameter._replace(model=model) for parameter in nameless(found)])
+    return found
+
+
 def inputs(parameters: Iterable[Parameter]) -> list[Symbol]:
-    """The parameters that a callback's body receives: all but ``(:out T)``, which it returns."""
-    return [found.symbol for found in parameters if getattr(found.type.ctype, "way", "in") != "out"]
+    """The parameters that a callback's body receives: all but ``(:out T)``, which it returns, and the lengths of the
+    arrays that it receives."""
+    parameters = list(parameters)
+    known = lengths(parameters)
+    return [
+        found.symbol
+        for index, found in enumerate(parameters)
+        if way_of(found.type.ctype) != "out" and index not in known
+    ]
 
 
 # --- structs --------------------------------------------------------------------------------------------------------
@@ -303,9 +345,15 @@ def inputs(parameters: Iterable[Parameter]) -> list[Symbol]:
 def _struct(fields: tuple) -> tuple[Symbol, str, dict]:
     name, items = fields
     members = _distinct([_parameter(_with_itself(item, name)) for item in items])
+    for member in members:
+        if array_of(member.type.ctype) is not None and array_of(member.type.ctype).counter is not None:
+            raise FormError(f"the member {member.symbol}: {member.type.ctype.only_parameter}", member.model)
     parts = [f"{found.type.ctype.declare(found.name).rstrip()};" for found in members]
     special = {found.name: found.type.form for found in members if not found.type.sayable()}
     return name, f"struct {c_name(name)} {{ {' '.join(parts)} }};", special
+
+
+_OF_A_TAG = [Keyword(head) for head in ("struct", "union", "enum", "flags")]
 
 
 def _with_itself(item: Any, name: Symbol) -> Any:
@@ -314,7 +362,7 @@ def _with_itself(item: Any, name: Symbol) -> Any:
     def inside(model: Any) -> Any:
         if model == name:
             return Expression([Keyword("struct"), name]).replace(model)
-        if not is_list(model) or (len(model) == 2 and model[0] in (Keyword("struct"), Keyword("union"))):
+        if not is_list(model) or (len(model) == 2 and model[0] in _OF_A_TAG):
             return model
         return type(model)(map(inside, model)).replace(model, False)
 
@@ -330,13 +378,57 @@ def _c_definition(model: Any) -> Any:
     """A struct's C text; a literal is read already here, so that a mistake is found where it is written."""
     if isinstance(model, String):
         try:
-            parse_body(str(model), lambda body: tagged(body.kind, body.tag or "anonymous"))
+            parse_body(str(model), lambda body: tagged(body.kind, body.tag or "anonymous"), FORM_NAMES)
         except ForeignTypeError as error:
             raise FormError(str(error), model) from None
     return model
 
 
 C_DEFINITION = value("the struct's declaration in C") >> _c_definition
+
+
+# --- enums and users' types -------------------------------------------------------------------------------------------
+
+
+def _constants(models: list) -> tuple[List, Any]:
+    """The constants of an enum as a form, and the form of its type, or None."""
+    kind, seen = None, set()
+    if len(models) > 2 and models[-2] == Keyword("type"):
+        kind = read_value_type(models[-1]).form
+        models = models[:-2]
+    constants = List([])
+    for model in models:
+        bare = unquoted(model)
+        name, *value = bare if is_list(model) and len(bare) == 2 else [bare]
+        if not isinstance(name, (Keyword, Symbol)):
+            raise FormError(f":NAME or (:NAME VALUE) is wanted here, not {shown(bare)}", model)
+        text = name.name if isinstance(name, Keyword) else str(name)
+        plain = text.replace("-", "_")
+        if not plain.isidentifier() or plain in seen:
+            raise FormError(f"{name} is {'there twice' if plain in seen else 'no C name'}", name)
+        seen.add(plain)
+        constants += List([Tuple([String(text), *value]) if value else String(text)])
+    return constants, kind
+
+
+def _flags(found: tuple[List, Any], models: list) -> tuple[List, Any]:
+    for constant, model in zip(found[0], models, strict=False):
+        if not isinstance(constant, Tuple):
+            raise FormError(f"a flag has a value, (:NAME VALUE), and {shown(model)} has none", model)
+    return found
+
+
+_CONSTANT = FORM.named("a constant, :NAME or (:NAME VALUE),")
+_CONSTANT_MODELS = _CONSTANT + many(FORM) >> (lambda found: [found[0], *found[1]])
+#: the constants of an enum and its type
+CONSTANTS = _CONSTANT_MODELS >> _constants
+FLAGS = _CONSTANT_MODELS >> (lambda models: _flags(_constants(models), models))
+
+
+def _foreign_type(found: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    if "base" not in found:
+        raise FormError("the option :base is missing", None)
+    return read_value_type(found.pop("base")).form, found
 
 
 # --- options --------------------------------------------------------------------------------------------------------
@@ -377,13 +469,18 @@ def _one_of(what: str, words: Sequence[str]) -> Any:
     def read_word(model: Any) -> Any:
         bare = unquoted(model)
         text = bare.name if isinstance(bare, Keyword) else str(bare) if isinstance(bare, (Symbol, String)) else None
-        if text is not None and text.replace("_", "-") in words:
-            return text.replace("_", "-")
+        found = None if text is None else next((word for word in words if _dashed(word) == _dashed(text)), None)
+        if found is not None:
+            return found
         if text is not None and not isinstance(bare, Symbol):
             raise FormError(f"unknown {what} {shown(bare)}{_near(text, words)} There are {', '.join(words)}", model)
         return model
 
     return read_word
+
+
+def _dashed(word: str) -> str:
+    return word.replace("_", "-")
 
 
 def _thread(model: Any) -> Any:
@@ -392,8 +489,10 @@ def _thread(model: Any) -> Any:
 
 
 _WORDS = {"check": _one_of("check", CHECKS), "abi": _one_of("calling convention", ABIS), "thread": _thread}
+#: of ``define-foreign-type``: the base's form, and the functions
+FOREIGN_TYPE = options("base", "to-foreign", "from-foreign") >> _foreign_type
 CALLBACK_OPTIONS = options("on-error", "thread", "give", "abi")
-FUNCTION_OPTIONS = options("critical", "errno", "check", "name", "doc", "optional", "abi")
+FUNCTION_OPTIONS = options(*OPTIONS)
 #: where ``:count`` may also stand without its name
 COUNT = maybe(value("a count"))
 
@@ -421,7 +520,7 @@ def _c_block(model: Any) -> Any:
         from epsilon.bindings import check_text
 
         try:
-            check_text(str(model))
+            check_text(str(model), noted)
         except ForeignTypeError as error:
             raise FormError(str(error), model) from None
     return model
@@ -438,7 +537,8 @@ def _block_options(found: dict[str, Any]) -> dict[str, Any]:
 
 C_BLOCK = value("C declarations (a string)") >> _c_block
 #: of ``declare-c``: where the declarations are bound, under which name, and what holds for all functions
-BLOCK_OPTIONS = options("library", "as", "critical", "errno", "check", "optional", "abi") >> _block_options
+_OF_MANY = (name for name in OPTIONS if name not in OF_ONE)
+BLOCK_OPTIONS = options("library", "as", *_OF_MANY) >> _block_options
 
 
 # --- bindings of the with- forms ------------------------------------------------------------------------------------

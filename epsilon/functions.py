@@ -8,7 +8,6 @@ error text.
 
 from __future__ import annotations
 
-import os
 from _collections_abc import Sequence  # collections.abc, without all of collections
 from operator import index
 
@@ -19,16 +18,26 @@ from epsilon.errors import (
     CallbackClosedError,
     ForeignError,
     ForeignMemoryError,
-    ForeignOSError,
     ForeignTypeError,
     ForeignValueError,
     nearest,
     shorten,
 )
-from epsilon.expressions import ctype, plain_word, word_of
+from epsilon.expressions import ctype, is_fixed, word_of
+from epsilon.options import check_option_names, owned_result, read_options
+from epsilon.results import check_failed, owned_symbols, releaser, take
 from epsilon.signatures import Signature, registry, signature_of
 from epsilon.structs import Struct
-from epsilon.typesystem import VOID_POINTER_TYPE, WORDS, CType, Direction, FunctionType
+from epsilon.typesystem import (
+    VOID_POINTER_TYPE,
+    WORDS,
+    Converted,
+    CType,
+    Direction,
+    FunctionType,
+    array_of,
+    linked,
+)
 from epsilon.typesystem import hooks as type_hooks
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
@@ -36,16 +45,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, NoReturn
 
-CHECKS = ("nonnegative", "positive", "nonzero", "zero", "non-null")
-_OPTIONS = ("critical", "errno", "check", "name", "doc", "optional", "abi")
-
 
 class Declaration:
     """What was declared of one function; its attributes are the function's."""
 
     __slots__ = (
-        "__name__", "__weakref__", "cell", "critical", "check", "doc", "errno", "known_address", "library", "names",
-        "signature", "symbol", "symbols", "tails",
+        "__name__", "__weakref__", "cell", "critical", "check", "default", "doc", "errno", "error", "known_address",
+        "library", "names", "raises", "retry", "signature", "symbol", "symbols", "tails",
     )  # fmt: skip
 
     def __init__(
@@ -58,6 +64,10 @@ class Declaration:
         critical: bool = False,
         errno: bool = False,
         check: Any = None,
+        raises: bool = True,
+        error: Any = None,
+        default: tuple = (),
+        retry: tuple[int, ...] | None = None,
         name: str | None = None,
         doc: str | None = None,
     ):
@@ -67,7 +77,9 @@ class Declaration:
         self.cell = None if library is None else library.cell
         self.signature = signature
         self.names = tuple(names) + (None,) * (len(signature.parameters) - len(names))
-        self.critical, self.errno, self.check = critical, errno, check
+        self.critical, self.errno, self.check, self.retry = critical, errno, check, retry
+        #: whether a failed check raises, what it raises, or what it gives instead (a tuple of that one value)
+        self.raises, self.error, self.default = raises, error, default
         self.__name__ = name or self.symbol
         self.doc = doc
         self.tails: dict[tuple, Any] = {}
@@ -79,12 +91,17 @@ class Declaration:
 
     def make(self, trampoline: Any, address: int | None) -> Any:
         return _backend.Function(
-            trampoline, self, self.cell, address, critical=self.critical, errno=self.errno, check=self.check
-        )
+            trampoline, self, self.cell, address, critical=self.critical, errno=self.errno, check=self.check,
+            raises=self.raises, retry=self.retry,
+        )  # fmt: skip
 
     def resolve(self) -> int:
-        """The symbol's address; called once, by the first call."""
+        """The symbol's address; called once, by the first call.  What frees the result is found now, too: later would
+        be too late."""
         self.symbol, address = self.library.resolve(self.symbols)
+        for free in owned_symbols(self.signature):
+            if isinstance(free, str):
+                _ = releaser(self, free).address
         return address
 
     def reduce(self) -> tuple:
@@ -92,8 +109,9 @@ class Declaration:
             raise TypeError(
                 f"{self}: a function without a library cannot be pickled, for its address means nothing elsewhere"
             )
-        options = {"critical": self.critical, "errno": self.errno, "check": self.check, "doc": self.doc}
-        return (_rebind, (self.library, self.symbols, self.signature, self.names, {**options, "name": self.__name__}))
+        kept = ("critical", "errno", "check", "raises", "error", "default", "retry", "doc")
+        options = {"name": self.__name__, **{name: getattr(self, name) for name in kept}}
+        return (_rebind, (self.library, self.symbols, self.signature, self.names, options))
 
     @property
     def prototype(self) -> str:
@@ -106,7 +124,12 @@ class Declaration:
         return [self.name_of(index) for index in self.argument_indices()]
 
     def argument_indices(self) -> list[int]:
-        return [index for index, parameter in enumerate(self.signature.parameters) if not is_output_only(parameter)]
+        filled = self.signature.filled
+        return [
+            index
+            for index, parameter in enumerate(self.signature.parameters)
+            if not is_output_only(parameter) and index not in filled
+        ]
 
     def name_of(self, index: int) -> str:
         return self.names[index] or f"arg{index + 1}"
@@ -164,6 +187,8 @@ def bind(
     symbols = declared if symbols is None else tuple(symbols)
     if not options:
         return Declaration(symbols, library, signature, names).function()
+    if options.get("free") is not None:
+        signature = owned_result(symbols[0], signature, options["free"])
     settings = read_options(symbols[0], signature, options)
     if settings.pop("optional") and library.find(symbols) is None:
         return None
@@ -179,9 +204,9 @@ def read_declaration(
         if result is not None or parameters is not None:
             raise ForeignTypeError(f"the prototype {word!r} says the types already; pass it alone")
         prototype = _read_prototype(word)
-        return (prototype.name,), _specialised(prototype.type, special, abi), prototype.parameters
+        return (prototype.name,), _specialised(prototype, special, abi), prototype.parameters
     if isinstance(getattr(declaration, "type", None), FunctionType):  # a ``declarator.Prototype``
-        return (declaration.name,), _specialised(declaration.type, special, abi), declaration.parameters
+        return (declaration.name,), _specialised(declaration, special, abi), declaration.parameters
     if word is not None:
         symbols: tuple = (word,)
     else:
@@ -209,7 +234,8 @@ def _read_prototype(text: str) -> Any:
 _parse: Any = None
 
 
-def _specialised(type_: FunctionType, special: Mapping[Any, Any] | None, abi: str) -> Signature:
+def _specialised(prototype: Any, special: Mapping[Any, Any] | None, abi: str) -> Signature:
+    type_ = prototype.type
     if not special:
         return signature_of(type_.result, type_.parameters, type_.variadic, abi)
     parameters, result = list(type_.parameters), type_.result
@@ -218,7 +244,7 @@ def _specialised(type_: FunctionType, special: Mapping[Any, Any] | None, abi: st
             result = ctype(expression)
         else:
             parameters[key] = ctype(expression)
-    return signature_of(result, tuple(parameters), type_.variadic, abi)
+    return signature_of(result, linked(tuple(parameters), prototype.parameters), type_.variadic, abi)
 
 
 def _registered(symbols: tuple[str, ...]) -> Signature:
@@ -230,57 +256,6 @@ def _registered(symbols: tuple[str, ...]) -> Signature:
         f"no signature is registered under that name{nearest(symbols[0], registry)}; "
         f"declare it: bind('int {symbols[0]}(…)') or bind({symbols[0]!r}, 'int', […])"
     )
-
-
-def check_option_names(what: Any, options: Mapping[str, Any]) -> None:
-    """Refuse an option that is none; ``what`` is the declaration that came with it.
-
-    A type that came as a keyword argument leaves the declaration without it, so this is asked first.
-    """
-    for name in options:
-        if name in _OPTIONS:
-            continue
-        symbol, word = word_of(what) or shorten(what), name.replace("_", "-")
-        if word in WORDS:
-            raise ForeignTypeError(f"{symbol}: {word!r} is a type, and came as a keyword argument; in a method call "
-                                   f"write \"{word}\" or ':{word}")  # fmt: skip
-        raise ForeignTypeError(f"{symbol}: unknown option {name!r}{nearest(name, _OPTIONS)}; the options are "
-                               f"{', '.join(_OPTIONS)}")  # fmt: skip
-
-
-def read_options(symbol: str, signature: Signature, options: dict[str, Any]) -> dict[str, Any]:
-    """Read the options of a binding; ``check`` becomes a word of floor 0 or a callable."""
-    critical = bool(options.get("critical", False))
-    if critical and _backend.shim is None:
-        raise ForeignTypeError(f"{symbol}: :critical (the GIL kept) needs the shim: {_backend.why_no_shim}")
-    name, doc = options.get("name"), options.get("doc")
-    return {
-        "critical": critical,
-        "errno": bool(options.get("errno", False)),
-        "check": read_check(symbol, signature, options.get("check")),
-        "name": None if name is None else str(name),
-        "doc": None if doc is None else str(doc),
-        "optional": bool(options.get("optional", False)),
-    }
-
-
-def read_check(symbol: str, signature: Signature, check: Any) -> Any:
-    if check is None or check is False:
-        return None
-    word = word_of(check)
-    if word is None:
-        if callable(check):
-            return check
-        raise ForeignTypeError(f"{symbol}: check is one of {', '.join(CHECKS)}, or a callable; not {shorten(check)}")
-    word = plain_word(word)
-    if word not in CHECKS:
-        raise ForeignTypeError(
-            f"{symbol}: unknown check {word!r}{nearest(word, CHECKS)}; the checks are {', '.join(CHECKS)}"
-        )
-    if signature.result.code in "vsFDg":
-        raise ForeignTypeError(f"{symbol}: the check {word!r} needs a number or a pointer, and the result is "
-                               f"{signature.result.spelling}")  # fmt: skip
-    return word
 
 
 def _rebind(library: Any, symbols: tuple, signature: Signature, names: tuple, options: dict[str, Any]) -> Any:
@@ -295,50 +270,60 @@ def function_at(address: int, signature: Signature, name: str = "function", libr
 # --- variadic calls -------------------------------------------------------------------------------------------------
 
 
-def call_variadic(declaration: Declaration, arguments: tuple) -> Any:
-    """Make a variadic call: the tail's types come with the arguments, and each shape of tail has its trampoline."""
+def tail(declaration: Declaration, arguments: tuple) -> tuple[Any, tuple, bool]:
+    """The function for a variadic call with these arguments, what it is called with, and whether every call whose extra
+    arguments look alike is its own.
+
+    The tail's types come with the arguments, and each shape of tail has its trampoline.
+    """
     fixed = len(declaration.argument_indices())
-    types, values = [], []
+    types, values, all_alike = [], [], True
     for place, argument in enumerate(arguments[fixed:], 1):
         try:
-            found, value = _tail_argument(argument)
+            found, value, alike = _tail_argument(argument)
         except ForeignError as error:
             error.function = declaration.symbol
             error.args = (f"{declaration.symbol}(): extra argument {place}: {error.args[0]}",)
             raise
         types.append(found)
         values.append(value)
+        all_alike = all_alike and alike
     key = tuple(types)
     function = declaration.tails.get(key)
     if function is None:
         signature = declaration.signature
         trampoline = signature.compile(signature.parameters + key, len(signature.parameters))
         function = declaration.tails[key] = declaration.make(trampoline, declaration.known_address)
-    return function(*arguments[:fixed], *values)
+    return function, (*arguments[:fixed], *values), all_alike
 
 
-def _tail_argument(argument: Any) -> tuple[CType, Any]:
-    """The type and the value of one extra argument: a pair says both; else C's default promotions (C11 §6.5.2.2), by
-    which a struct stays itself and goes by value."""
+def _tail_argument(argument: Any) -> tuple[CType, Any, bool]:
+    """The type and the value of one extra argument, and whether an argument that looks alike has the same type: a pair
+    says both; else C's default promotions (C11 §6.5.2.2), by which a struct stays itself and goes by value."""
     if isinstance(argument, (tuple, list)) and len(argument) == 2:
         found = ctype(argument[0])
-        if found.code == "v" or (found.code == "s" and found.size is None) or is_output_only(found):
+        counted = array_of(found) is not None and array_of(found).counter is not None
+        if found.code == "v" or (found.code == "s" and found.size is None) or is_output_only(found) or counted:
             raise ForeignTypeError(f"got {shorten(argument)}: no argument has type {found.spelling} here")
+        alike = isinstance(argument[0], (CType, type)) or is_fixed(argument[0])
+        if isinstance(found, Converted) and found.representation.code in "fbBhHcC?":  # which C promotes
+            return *_tail_argument((found.representation, found.adapt(argument[1])))[:2], False
         if found.code == "f":
             found = WORDS["double"]
         elif found.code in "bBhHcC?" and found.size < WORDS["int"].size:
-            return WORDS["int"], found.adapt(argument[1])
-        return found, argument[1]
+            return WORDS["int"], found.adapt(argument[1]), False  # a value out of its own type's range is refused
+        return found, argument[1], alike
     if isinstance(argument, float):
-        return WORDS["double"], argument
+        return WORDS["double"], argument, True
     if isinstance(argument, (str, bytes)):
-        return WORDS["string"], argument
+        return WORDS["string"], argument, True
     if isinstance(argument, Struct):
-        return type(argument).ctype, argument
+        return type(argument).ctype, argument, True
     if hasattr(type(argument), "__index__"):
         number = WORDS["long-long"].taken(index, argument)
-        return (WORDS["int"] if -(2**31) <= number < 2**31 else WORDS["long-long"]), number
-    return VOID_POINTER_TYPE, argument
+        alike = type(argument) in (int, bool)
+        return (WORDS["int"] if -(2**31) <= number < 2**31 else WORDS["long-long"]), number, alike
+    return VOID_POINTER_TYPE, argument, True
 
 
 # --- floor 0's hooks ------------------------------------------------------------------------------------------------
@@ -376,24 +361,11 @@ def undecodable(found: Any, value: bytes) -> NoReturn:
     raise AssertionError("floor 0 found bytes undecodable that Python decodes")
 
 
-def check_failed(declaration: Declaration, result: Any, errno: int | None, arguments: tuple) -> NoReturn:
-    """A check refused the result: raise the error that says so."""
-    given = ", ".join(
-        f"{name}={shorten(value)}" for name, value in zip(declaration.argument_names, arguments, strict=False)
-    )
-    check = declaration.check if isinstance(declaration.check, str) else getattr(declaration.check, "__name__", "check")
-    call = f"{declaration.symbol}({given})"
-    if errno is not None:
-        raise ForeignOSError(f"{call} gave {shorten(result)}: [errno {errno}] {os.strerror(errno)}",
-                             code=errno, function=declaration.symbol)  # fmt: skip
-    raise ForeignError(f"{call} gave {shorten(result)}, which is not {check}", code=result, function=declaration.symbol)
-
-
 def arrange(who: Any, arguments: tuple, keywords: dict[str, Any] | None) -> Any:
-    """The positional arguments of a call that came otherwise; a list of one holds the result of a variadic call."""
+    """The positional arguments of a call that came otherwise."""
     if not isinstance(who, Declaration):
         wanted = who.signature
-        count = len(wanted.parameters)
+        count = len(wanted.parameters) - len(wanted.filled) - sum(map(is_output_only, wanted.parameters))
         raise ForeignTypeError(f"trampoline of {wanted}: call it with an address and {count} arguments, by "
                                f"position; {len(arguments)} given")  # fmt: skip
     names = who.argument_names
@@ -413,15 +385,17 @@ def arrange(who: Any, arguments: tuple, keywords: dict[str, Any] | None) -> Any:
         missing = [name for name in names if name not in given]
         if not missing:
             arguments = tuple(given[name] for name in names) + arguments[len(names) :]
-    if who.signature.variadic and len(arguments) > len(names):
-        return [call_variadic(who, arguments)]
-    if len(arguments) != len(names):
+    if len(arguments) != len(names) and not (who.signature.variadic and len(arguments) > len(names)):
         raise ForeignTypeError(
             f"{who}: {len(names)} argument{'s' * (len(names) != 1)} wanted"
             f"{' (' + ', '.join(names) + ')' if names else ''}, {len(arguments) + len(keywords or ())} given",
             function=who.symbol,
         )
     return arguments
+
+
+def retrying(declaration: Declaration) -> None:
+    """A call that failed is about to be made again."""
 
 
 def callback_closed(name: str, file: str | None, line: int) -> CallbackClosedError:
@@ -472,9 +446,9 @@ def call_pointer(target: FunctionType, pointer: Any) -> Any:
 
 
 _backend.set_hooks(
-    adapt=adapt, explain=explain, undecodable=undecodable, check_failed=check_failed, arguments=arrange,
-    closed=callback_closed, dead=memory_ended, library_closed=library_closed, another=another_exception,
-    cdata=callback_cdata, null_pointer=null_pointer, type_error=ForeignTypeError,
+    adapt=adapt, explain=explain, undecodable=undecodable, check_failed=check_failed, retrying=retrying, take=take,
+    arguments=arrange, tail=tail, closed=callback_closed, dead=memory_ended, library_closed=library_closed,
+    another=another_exception, cdata=callback_cdata, null_pointer=null_pointer, type_error=ForeignTypeError,
 )  # fmt: skip
 type_hooks["call_pointer"] = call_pointer
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from _collections_abc import Iterable, Sequence  # collections.abc, without all of collections
 
 import _cffi_backend
 
@@ -57,7 +57,8 @@ class Library:
     """
 
     __slots__ = (
-        "__weakref__", "_declared", "_flags", "_functions", "_loaded", "_symbols", "_variables", "cell", "name", "path",
+        "__weakref__", "_declared", "_flags", "_functions", "_loaded", "_releasers", "_symbols", "_variables", "cell",
+        "name", "path",
     )  # fmt: skip
     __contains__ = None  # "is the symbol there" or "is it declared"? Neither question is asked by ``in``.
     __iter__ = None
@@ -73,6 +74,8 @@ class Library:
         self._declared: dict[str, Bindings] = {}
         # The memory of its variables, which ends when the library is closed; see variables.py.
         self._variables: dict[tuple, ForeignMemory] = {}
+        # The functions that free what others of it give away, by name; see results.py.
+        self._releasers: dict[str, Function] = {}
 
     @property
     def closed(self) -> bool:
@@ -149,12 +152,30 @@ class Library:
     ) -> Function | None:
         """Bind a function of the library: by a C prototype, by name and types, or by a registered name.
 
-        A sequence of names in place of one is tried in turn.  The options are those of ``epsilon.functions.bind``.
-        The symbol is looked up at the first call; ``optional=True`` looks at once and gives ``None`` if it is missing.
+        A sequence of names in place of one is tried in turn.  The symbol is looked up at the first call.  The options:
+
+        - ``critical=True`` keeps the GIL: for short functions that neither block nor wait.
+        - ``errno=True`` clears ``errno`` before the call and keeps it for ``epsilon.errno()``.
+        - ``check`` says what a good result is (``"nonnegative"``, ``"positive"``, ``"nonzero"``, ``"zero"``,
+          ``"non-null"``, or a callable that is given it); another raises ``ForeignError``, or under ``errno``
+          ``ForeignOSError``.  ``error`` says what of: a callable that is given ``(result, *arguments)``, a C function
+          that gives the text (``sqlite3_errmsg``), or a mapping of codes to exceptions or texts.  ``default=v`` gives
+          ``v`` instead.
+        - ``retry="EINTR"``, or a list of such names, calls again after a failure with that errno; ``attempts`` is how
+          many calls that may be in all.  Python's signal handlers run between them.
+        - ``free="sqlite3_free"``: the result is the caller's to free, by that function of this library or of the
+          process: a text at once, a pointer when it is collected or at the end of ``with``.
+        - ``abi`` is the calling convention; ``name`` and ``doc`` are for ``help``.
+        - ``optional=True`` looks for the symbol now, and gives ``None`` if it is missing.
+
+        Raises ``ForeignTypeError`` for a declaration or an option that cannot be.
 
         >>> strlen = lib_open("libc").bind("size_t strlen(const char *s)")
         >>> strlen("world")
         5
+        >>> rmdir = lib_open("libc").bind("int rmdir(const char *path)", errno=True, check="nonnegative", default=False)
+        >>> rmdir("/no/such/folder")
+        False
         """
         function = bind(self, declaration, result, parameters, **options)
         if function is not None:
@@ -166,8 +187,8 @@ class Library:
 
         The block holds what stands in a header: functions, structs, unions, enums, typedefs, variables.  Its typedefs
         are its own.  It is read by Epsilon itself: there is no preprocessor, so that ``#define`` and ``#include`` are
-        refused.  The options are those of ``bind``, but for ``name`` and ``doc``, and hold for every function.  Symbols
-        are looked up at the first call.
+        refused.  The options are those of ``bind``, but for ``name``, ``doc`` and ``free``, and hold for every
+        function.  Symbols are looked up at the first call.
 
         Raises ``ForeignTypeError``, which quotes the declaration that cannot be read; nothing is bound then.
 

@@ -34,8 +34,8 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
 
   Define ``NAME`` as the C function ``symbol`` of a library, which is given by its name or by a form. A list of symbols
   is tried in turn; ``...`` as the last parameter makes the function variadic. The options are ``:critical``,
-  ``:errno``, ``:check``, ``:name``, ``:doc``, ``:optional`` and ``:abi``; they mean what they mean for
-  ``Library.bind``. ::
+  ``:errno``, ``:check``, ``:error``, ``:default``, ``:retry``, ``:attempts``, ``:free``, ``:name``, ``:doc``,
+  ``:optional`` and ``:abi``; they mean what they mean for ``Library.bind``. ::
 
       (defshared my-strlen \"strlen\" \"libc\" :unsigned-long (s :string))
       (my-strlen \"world\")         ; => 5
@@ -94,7 +94,7 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
   "(declare-c \"C DECLARATIONS\" :library LIBRARY :as NAME :OPTION VALUE …)
 
   Bind a block of C declarations: functions, structs, unions, enums, typedefs and variables, as attributes of ``NAME``.
-  The options ``:critical``, ``:errno``, ``:check``, ``:optional`` and ``:abi`` hold for every function. ::
+  The options of ``defshared`` but ``:name``, ``:doc`` and ``:free`` hold for every function. ::
 
       (declare-c \"typedef struct { int quot, rem; } div_t;  div_t div(int numerator, int denominator);\"
         :library \"libc\" :as c)
@@ -247,6 +247,57 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
   (setv [struct member]
         (forms.read _hy_compiler "struct-ref" fields [(forms.value "a struct") forms.MEMBER]))
   `(get ~struct ~member))
+
+
+;;; Enums, and types of the user's own
+
+(defmacro define-c-enum [_hy_compiler #* fields]
+  "(define-c-enum NAME :CONSTANT (:CONSTANT VALUE) … :type TYPE)
+
+  Define an enum, whose values cross by name. A constant without a value counts on from the last one, as in C. ::
+
+      (define-c-enum color :red :green (:blue 7))
+      color.blue                                          ; => 7
+      (list (foreign-alloc color :initial [\"green\" 7]))    ; => [\"green\" \"blue\"]"
+  (setv [name [constants type]]
+        (forms.read _hy_compiler "define-c-enum" fields [forms.TYPE-NAME forms.CONSTANTS]))
+  `(setv ~name (~(runtime _hy_compiler 'define-c-enum) ~(forms.c-name name) ~constants ~@(forms.keywords :type type))))
+
+(defmacro define-c-flags [_hy_compiler #* fields]
+  "(define-c-flags NAME (:CONSTANT VALUE) … :type TYPE)
+
+  Define flags: an integer whose bits cross as a set of names. ::
+
+      (define-c-flags open-flags (:create 64) (:truncate 512))
+      (get (foreign-alloc open-flags :count 1 :initial 576) 0)    ; => <open_flags create | truncate>"
+  (setv [name [constants type]]
+        (forms.read _hy_compiler "define-c-flags" fields [forms.TYPE-NAME forms.FLAGS]))
+  `(setv ~name (~(runtime _hy_compiler 'define-c-flags) ~(forms.c-name name) ~constants ~@(forms.keywords :type type))))
+
+(defmacro define-c-type [_hy_compiler #* fields]
+  "(define-c-type NAME TYPE)
+
+  Give a C type a name that serves wherever types do, as ``NAME`` and as ``:NAME``. Without a type it names an opaque
+  struct, of which C only gives pointers. ::
+
+      (define-c-type fd :int)
+      (define-c-type SNDFILE)
+      (defshared sf-close \"sf_close\" \"sndfile\" :int (file (:pointer SNDFILE)))"
+  (setv [name type] (forms.read _hy_compiler "define-c-type" fields [forms.TYPE-NAME (maybe forms.TYPE)]))
+  `(setv ~name (~(runtime _hy_compiler 'define-c-type) ~(forms.c-name name) ~@(if type [type.form] []))))
+
+(defmacro define-foreign-type [_hy_compiler #* fields]
+  "(define-foreign-type NAME :base TYPE :to-foreign FUNCTION :from-foreign FUNCTION)
+
+  Define a type over another: ``:to-foreign`` makes what the base takes, ``:from-foreign`` what the user gets; either may
+  be missing. ::
+
+      (import datetime [date])
+      (define-foreign-type day :base :int :to-foreign date.toordinal :from-foreign date.fromordinal)
+      (get (foreign-alloc day :initial [(date 2000 2 28)]) 0)    ; => (datetime.date 2000 2 28)"
+  (setv [name [base functions]]
+        (forms.read _hy_compiler "define-foreign-type" fields [forms.TYPE-NAME forms.FOREIGN-TYPE]))
+  `(setv ~name (~(runtime _hy_compiler 'define-foreign-type) ~(forms.c-name name) ~base ~@(forms.keywords #** functions))))
 
 
 ;;; Memory

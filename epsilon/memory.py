@@ -24,12 +24,23 @@ from epsilon.errors import (
 )
 from epsilon.expressions import ctype
 from epsilon.structs import Struct, caller, read, write
-from epsilon.typesystem import TAGS, WORDS, Array, CData, CType, Pointer, String, StructCType, characters
+from epsilon.typesystem import (
+    TAGS,
+    VOID_POINTER,
+    WORDS,
+    Array,
+    CData,
+    CType,
+    Pointer,
+    String,
+    StructCType,
+    characters,
+)
 from epsilon.typesystem import hooks as type_hooks
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
 _UINTPTR = WORDS["uintptr"].backend
@@ -60,6 +71,9 @@ class ForeignMemory(_backend.Guarded):
             raise ForeignIndexError(f"index {place} of {self!r}, which has {self.count} elements")
         return place * self.element.size
 
+    def _places(self, index: slice) -> range:
+        return range(*index.indices(self.count))
+
     def __len__(self) -> int:
         return self.count
 
@@ -68,14 +82,14 @@ class ForeignMemory(_backend.Guarded):
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
-            return [self[place] for place in range(*index.indices(self.count))]
+            return [self[place] for place in self._places(index)]
         return read(self.element, self, self._place(index))
 
     def __setitem__(self, index: Any, value: Any) -> None:
         if self.readonly:
             raise ForeignMemoryError(f"{self!r} is read-only")
         if isinstance(index, slice):
-            places, values = range(*index.indices(self.count)), list(value)
+            places, values = self._places(index), list(value)
             if len(places) != len(values):
                 raise ForeignValueError(f"{self!r}: got {len(values)} values for {len(places)} elements")
             for place, one in zip(places, values, strict=True):
@@ -110,6 +124,70 @@ class ForeignMemory(_backend.Guarded):
     def __repr__(self) -> str:
         state = f"at {self.address:#x}" if self.alive else "ended"
         return f"<foreign memory {Array(self.element, self.count).spelling}, {state}>"
+
+
+class OwnedMemory(ForeignMemory):
+    """What C allocated and gave away with ``free``, of a length that is not known: an index is C's to trust.
+
+    It is freed when it is collected, by ``with``, or by ``foreign_free``.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, found: Pointer, address: int, free: Callable[[Any], Any]) -> OwnedMemory:
+        release = _Release(free, address)
+        self = _backend.Guarded.__new__(cls, found.backend, -1, 1, address, release, found.const)
+        self.element, self.count = found.target, None
+        return self
+
+    def _place(self, index: Any) -> int:
+        if not hasattr(index, "__index__"):
+            raise ForeignTypeError(f"an index is an int, not {shorten(index)}")
+        if self.element.size is None:
+            raise ForeignTypeError(f"{self!r} points to {self.element.spelling}, which has no size; cast it first")
+        place = index.__index__()
+        if place < 0:
+            raise ForeignIndexError(f"index {place} of {self!r}, whose end is not known")
+        return place * self.element.size
+
+    def __len__(self) -> int:
+        raise ForeignTypeError(f"{self!r} has no length that is known")
+
+    def __iter__(self) -> Iterator[Any]:
+        raise ForeignTypeError(f"{self!r} has no end that is known; take a slice, p[0:n]")
+
+    def _places(self, index: slice) -> range:
+        if index.stop is None or min(index.start or 0, index.stop) < 0 or (index.step or 1) < 0:
+            raise ForeignIndexError(f"a slice of {self!r}, whose end is not known, is p[start:stop] with stop given")
+        return range(*index.indices(index.stop))
+
+    def end(self, where: str) -> None:
+        super().end(where)
+        _backend.owner_of(self).release()
+
+    def __repr__(self) -> str:
+        state = f"at {self.address:#x}" if self.alive else "ended"
+        return f"<owned {Pointer(self.element).spelling}, {state}>"
+
+
+class _Release:
+    """What frees memory that C gave away, once."""
+
+    __slots__ = ("address", "free")
+
+    def __init__(self, free: Callable[[Any], Any], address: int):
+        self.free: Callable[[Any], Any] | None = free
+        self.address = address
+
+    def release(self) -> None:
+        free, self.free = self.free, None
+        if free is not None:
+            free(cffi.cast(VOID_POINTER, self.address))
+
+    __del__ = release
+
+
+type_hooks["own"] = lambda found, address, free: OwnedMemory(found, address, free)
 
 
 def read_raw(element: CType, address: int, owner: Any) -> Any:
@@ -180,10 +258,13 @@ def foreign_alloc(type: Any, count: Any = None, initial: Any = None) -> ForeignM
 
 
 def foreign_free(memory: Any) -> None:
-    """Free what ``foreign_alloc`` gave.
+    """Free what ``foreign_alloc`` gave, or what a function with ``free`` did.
 
     Raises ``ForeignMemoryError`` when it has been freed already, or is nothing that was allocated here.
     """
+    if isinstance(memory, OwnedMemory):
+        memory.end(caller())
+        return
     if not isinstance(memory, (ForeignMemory, Struct)) or _backend.owner_of(memory) is not None:
         raise ForeignMemoryError(f"foreign_free: {shorten(memory)} was not allocated by foreign_alloc")
     _backend.end(memory, caller())
@@ -260,6 +341,15 @@ def _word_of_format(text: str) -> str | None:
         return _STANDARD_FORMATS.get(text[1:])
     return _FORMATS.get(text.removeprefix("@"))
 
+
+def scalar_of_format(text: str) -> CType | None:
+    """The C type of a buffer's elements, complex ones and long doubles included; None where they are no C scalars."""
+    word = _word_of_format(text) or _MORE_FORMATS.get(text.removeprefix("@"))
+    return None if word is None else WORDS[word]
+
+
+#: of NumPy's and ctypes' (PEP 3118)
+_MORE_FORMATS = {"g": "long-double", "Zf": "float-complex", "Zd": "double-complex"}
 
 _CHARACTERS = cffi.new_array_type(cffi.new_pointer_type(cffi.new_primitive_type("char")), None)
 
@@ -385,7 +475,7 @@ def ctype_of(backend: Any) -> CType:
     return found
 
 
-_by_backend = {WORDS[word].backend: WORDS[word] for word in reversed(WORDS) if WORDS[word].code not in "zPyYv"}
+_by_backend = {WORDS[word].backend: WORDS[word] for word in reversed(WORDS) if WORDS[word].code not in "zPyYvx"}
 _by_backend[WORDS["void"].backend] = WORDS["void"]
 
 
@@ -437,19 +527,14 @@ def struct_pointer(struct: Any) -> ForeignMemory:
     return ForeignMemory(type(struct).ctype, 1, _backend.address_of(struct), struct)
 
 
-def copy_sequence(array: Array, values: Any) -> ForeignMemory:
-    """The copy that a sequence argument becomes."""
-    if isinstance(values, (str, bytes)) and array.target.code in "cCbB":
-        values = characters(array.target, values)
-    elif isinstance(values, (str, bytes)) or not hasattr(values, "__iter__"):
-        raise array.refusal(values)
-    values = list(values)
-    if array.length is not None and len(values) != array.length:
-        raise ForeignValueError(f"got {len(values)} values, wanted {array.length}")
-    return foreign_alloc(array.target, max(len(values), 1), values)
+def array_taker(array: Array) -> Any:
+    """What makes the pointer that is passed for an array: ``arrays.taker``, which is imported for the first array."""
+    from epsilon.arrays import taker
+
+    return taker(array)
 
 
-type_hooks["copy_sequence"] = copy_sequence
+type_hooks["array_taker"] = array_taker
 
 
 # --- sizes ----------------------------------------------------------------------------------------------------------

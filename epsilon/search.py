@@ -8,17 +8,22 @@ it is named in one of the two.
 
 from __future__ import annotations
 
-import functools
 import os
-import struct
 import sys
-from collections import namedtuple
-from collections.abc import Iterator, Sequence
 from operator import itemgetter
 
 from .errors import ForeignTypeError, nearest
 
-__all__ = ["Candidate", "candidates", "is_path", "library_search_paths", "named_directories", "suggestion"]
+TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    #: one place to try: a file to be loaded or, where the fault says why not, a place that has none; and who named it
+    Candidate = tuple[str, str, str | None]  # target, origin, fault
+    #: a directory to search, and who named it
+    Directory = tuple[str, str]  # path, origin
+
+__all__ = ["candidates", "is_path", "library_search_paths", "named_directories", "suggestion"]
 
 library_search_paths: list[str] = []
 """Directories to be searched first; users append to it, or rebind ``epsilon.library_search_paths``."""
@@ -27,11 +32,17 @@ _LD_SO_CACHE = "/etc/ld.so.cache"
 _SYSTEM = "the system's search"
 
 
-# One place to try: a file to be loaded or, where ``fault`` says why not, a place that has none.  (Plain tuples, since
-# ``import epsilon`` does without ``typing``, which takes longer to import than all of this.)
-Candidate = namedtuple("Candidate", ["target", "origin", "fault"], defaults=[None])
-# A directory to search, and who named it.
-Directory = namedtuple("Directory", ["path", "origin"])
+def _once(function: Callable[[], tuple[str, ...]]) -> Callable[[], tuple[str, ...]]:
+    """``functools.cache`` for a function without arguments; its module takes a millisecond to import."""
+    found: list[tuple[str, ...]] = []
+
+    def remembered() -> tuple[str, ...]:
+        if not found:
+            found.append(function())
+        return found[0]
+
+    remembered.__doc__ = function.__doc__
+    return remembered
 
 
 # --- Names ------------------------------------------------------------------------------------------------------------
@@ -147,13 +158,13 @@ def named_directories() -> tuple[Directory, ...]:
     for path in paths:
         if not isinstance(path, (str, bytes, os.PathLike)):
             raise ForeignTypeError(f"epsilon.library_search_paths holds {path!r}, which is no directory's name")
-        directories.append(Directory(os.fsdecode(path), "library_search_paths"))
+        directories.append((os.fsdecode(path), "library_search_paths"))
     for path in os.environ.get("EPSILON_LIBRARY_PATH", "").split(os.pathsep):
-        directories.append(Directory(path, "EPSILON_LIBRARY_PATH"))
-    return tuple(directory for directory in directories if directory.path)  # "" would be the current directory
+        directories.append((path, "EPSILON_LIBRARY_PATH"))
+    return tuple(directory for directory in directories if directory[0])  # "" would be the current directory
 
 
-@functools.cache
+@_once
 def _loader_path() -> tuple[str, ...]:
     """The fields of ``LD_LIBRARY_PATH`` (macOS: ``DYLD_LIBRARY_PATH``) when the process began: the loader's view."""
     variable = "DYLD_LIBRARY_PATH" if sys.platform == "darwin" else "LD_LIBRARY_PATH"
@@ -176,7 +187,7 @@ def _is_here_by_accident(file: str) -> bool:
     return any(not os.path.isabs(field) and os.path.exists(os.path.join(field, file)) for field in _loader_path())
 
 
-@functools.cache
+@_once
 def _standard_directories() -> tuple[str, ...]:
     """Where this platform keeps libraries, beyond what its loader is told."""
     own = [os.path.join(prefix, "lib") for prefix in (sys.prefix, sys.base_prefix)]
@@ -215,6 +226,8 @@ def _ld_so_cache(prefixes: Sequence[str] = ("",)) -> list[str]:
     start = image.find(b"glibc-ld.so.cache1.1")  # an older cache may come before it in the same file
     if start < 0:
         return []
+    import struct
+
     (count,) = struct.unpack_from("=I", image, start + 20)
     entries = image[start + 48 : start + 48 + 24 * count]
     wanted = tuple(map(os.fsencode, prefixes))
@@ -241,11 +254,11 @@ def candidates(name: str) -> Iterator[Candidate]:
     It is lazy: what comes after the first file that loads is never looked at.
     """
     if is_path(name):
-        yield Candidate(name, "as given")
+        yield name, "as given", None
         return
     if is_c_library(name):
         for file in _c_library_files():
-            yield Candidate(file, "the platform's C library")
+            yield file, "the platform's C library", None
         return
     names = file_names(name)
     for directory in named_directories():
@@ -262,38 +275,38 @@ def _in_directory(directory: Directory, name: str, names: Sequence[str]) -> Iter
     try:
         listing = os.listdir(path)
     except OSError as error:
-        yield Candidate(path, origin, f"not a directory that can be read: {error.strerror}")
+        yield path, origin, f"not a directory that can be read: {error.strerror}"
         return
     # A file of exactly that name, without a suffix, counts only here: elsewhere it is no library's name.
     files = list(dict.fromkeys(_matches(listing, names) + [file for file in listing if file == name]))
     for file in files:
-        yield Candidate(os.path.join(path, file), origin)
+        yield os.path.join(path, file), origin, None
     if not files:
-        yield Candidate(path, origin, _none_of(names))
+        yield path, origin, _none_of(names)
 
 
 def _by_ld_so(names: Sequence[str]) -> Iterator[Candidate]:
     """The candidates of ld.so(8): what the loader finds by itself, then what it has under a versioned name."""
     for file in names:
         if _is_here_by_accident(file):
-            yield Candidate(file, _SYSTEM, "not asked: by a relative LD_LIBRARY_PATH it means the current directory")
+            yield file, _SYSTEM, "not asked: by a relative LD_LIBRARY_PATH it means the current directory"
         else:
-            yield Candidate(file, _SYSTEM)
+            yield file, _SYSTEM, None
     for path in filter(os.path.isabs, _loader_path()):
         for file in _matches(_listing(path), names):
-            yield Candidate(os.path.join(path, file), "LD_LIBRARY_PATH")
+            yield os.path.join(path, file), "LD_LIBRARY_PATH", None
     seen = set()
     for path in _matches(_ld_so_cache(names), names):
         seen.add(os.path.realpath(path))
-        yield Candidate(path, _LD_SO_CACHE)
+        yield path, _LD_SO_CACHE, None
     others = [os.path.join(directory, file) for directory in _standard_directories() for file in _listing(directory)]
     for path in _matches(others, names):
         real = os.path.realpath(path)
         if real not in seen:
             seen.add(real)
-            yield Candidate(path, "a standard directory")
+            yield path, "a standard directory", None
     if not seen:
-        yield Candidate(", ".join((_LD_SO_CACHE, *_standard_directories())), _SYSTEM, _none_of(names))
+        yield ", ".join((_LD_SO_CACHE, *_standard_directories())), _SYSTEM, _none_of(names)
 
 
 def _on_darwin_or_windows(name: str, names: Sequence[str]) -> Iterator[Candidate]:
@@ -304,11 +317,11 @@ def _on_darwin_or_windows(name: str, names: Sequence[str]) -> Iterator[Candidate
     """
     directories = _standard_directories()
     if sys.platform == "win32":
-        yield from (Candidate(file, _SYSTEM) for file in names)
+        yield from ((file, _SYSTEM, None) for file in names)
     else:
         directories = (*filter(os.path.isabs, _loader_path()), *directories)
         frameworks = ("/Library/Frameworks", "/System/Library/Frameworks")
-        yield from (Candidate(f"{root}/{name}.framework/{name}", _SYSTEM) for root in frameworks)
+        yield from ((f"{root}/{name}.framework/{name}", _SYSTEM, None) for root in frameworks)
     for directory in directories:
         files = _matches(_listing(directory), names)
         if directory == "/usr/lib":  # macOS: most of it is in the loader's cache and not on the disk
@@ -316,10 +329,10 @@ def _on_darwin_or_windows(name: str, names: Sequence[str]) -> Iterator[Candidate
         for file in files:
             path = os.path.join(directory, file)
             if path in ("/usr/lib/libssl.dylib", "/usr/lib/libcrypto.dylib"):
-                yield Candidate(path, _SYSTEM, "macOS ends a process that loads its own copy; install OpenSSL")
+                yield path, _SYSTEM, "macOS ends a process that loads its own copy; install OpenSSL"
             else:
-                yield Candidate(path, _SYSTEM)
-    yield Candidate(", ".join(directories), _SYSTEM, _none_of(names))
+                yield path, _SYSTEM, None
+    yield ", ".join(directories), _SYSTEM, _none_of(names)
 
 
 def _none_of(names: Sequence[str]) -> str:
@@ -336,7 +349,7 @@ def suggestion(name: str, defined: Sequence[str] = ()) -> str:
     >>> suggestion("our-own-libary", ["our-own-library"])
     "; did you mean 'our-own-library'?"
     """
-    directories = [*(entry.path for entry in named_directories()), *_loader_path(), *_standard_directories()]
+    directories = [*(path for path, _ in named_directories()), *_loader_path(), *_standard_directories()]
     if is_path(name):
         directories, defined = [os.path.dirname(name)], ()
     files = {file for path in directories if path for file in _listing(path)}

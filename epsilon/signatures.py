@@ -8,13 +8,14 @@ for two names.
 
 from __future__ import annotations
 
+import sys
 from _collections_abc import Mapping  # collections.abc, without all of collections
 from _thread import RLock
 
 from epsilon import _backend
 from epsilon.errors import ForeignTypeError, nearest, shorten
 from epsilon.expressions import ctype, is_fixed, known_names, parameter_types, plain_word, spell, word_of
-from epsilon.typesystem import Array, CType, Direction, FunctionType, StructCType, Void
+from epsilon.typesystem import Array, CType, Direction, FunctionType, StructCType, Void, array_of, filled, linked
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
 if TYPE_CHECKING:
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
 
-ABIS = ("default", "cdecl", "system", "stdcall", "fastcall")
-#: on every platform but 32-bit Windows these are the one convention there is
-_SAME_AS_DEFAULT = {"default", "cdecl", "system"}
+ABIS = ("default", "cdecl", "system", "stdcall", "fastcall", "thiscall", "ms_abi", "sysv_abi")
+#: the conventions of this platform that have a name: name → floor 0's number
+CONVENTIONS: dict[str, int] = _backend.implementation.conventions()
 
 #: bytes that one call passes by value; a thread's stack may be as small as 128 KiB (musl)
 _LARGEST_CALL = 65536
@@ -45,7 +46,9 @@ class Signature:
     <Signature unsigned long (const char *)>
     """
 
-    __slots__ = ("__weakref__", "_trampoline", "abi", "parameters", "result", "variadic")
+    __slots__ = ("__weakref__", "_trampoline", "abi", "filled", "parameters", "result", "variadic")
+    #: the parameters that take no argument because an array's length goes there, as indices
+    filled: frozenset[int]
     result: CType
     parameters: tuple[CType, ...]
     variadic: bool
@@ -83,11 +86,18 @@ class Signature:
         self.check_size(parameters)
         forced = "libffi" if _backend.strategy == "libffi" else None
         converters = tuple(parameter.converter for parameter in parameters)
-        return _backend.Trampoline(self, self.result.converter, converters, fixed, forced)
+        arrays = None
+        if any(array_of(parameter) is not None for parameter in parameters):
+            from epsilon.array_plans import plan_of
+
+            arrays = plan_of(self.result, parameters)
+        convention = CONVENTIONS[self.abi]
+        return _backend.Trampoline(self, self.result.converter, converters, fixed, forced, convention, arrays)
 
     def check_size(self, parameters: tuple[CType, ...]) -> None:
         """Refuse what the C stack could not hold: C11 §5.2.4.1 asks of a compiler for 127 arguments."""
-        size = sum(parameter.size if isinstance(parameter, StructCType) else 8 for parameter in parameters)
+        passed = [parameter.representation for parameter in parameters]
+        size = sum(found.size if isinstance(found, StructCType) else 8 for found in passed)
         if size > _LARGEST_CALL:
             raise ForeignTypeError(
                 f"{len(parameters)} parameters of {size} bytes in all: a call passes at most {_LARGEST_CALL} bytes"
@@ -137,7 +147,7 @@ def signature_of(
     if found is not None:
         return found
     abi = _check_abi(abi)
-    if isinstance(result, (Direction, Array)) or result.code in "yY":
+    if isinstance(result, (Direction, Array)) or result.representation.code in "yY":
         raise ForeignTypeError(f"a C function cannot return {result.spelling} (declared as {spell(result)})")
     if result.size is None and not isinstance(result, Void):
         raise ForeignTypeError(f"a function cannot return {result.spelling}, whose definition is not known")
@@ -146,8 +156,10 @@ def signature_of(
             raise ForeignTypeError(f"parameter {index} has type {parameter.spelling}, which has no values")
         if parameter.code == "s" and parameter.size is None:
             raise ForeignTypeError(f"parameter {index} is {parameter.spelling}, whose definition is not known")
+    parameters = linked(parameters)
     with _lock:
         self = object.__new__(Signature)
+        self.filled = filled(parameters)
         self.result, self.parameters, self.variadic, self.abi = result, parameters, variadic, abi
         self._trampoline = None
         canonical = _interned.setdefault((result, parameters, variadic, abi), self)
@@ -156,12 +168,15 @@ def signature_of(
 
 
 def _check_abi(abi: Any) -> str:
-    word = plain_word(word_of(abi) or "")
-    if word in _SAME_AS_DEFAULT:
-        return "default"
+    """The one name of a calling convention: where two names mean the same, ``default`` or the plainer one."""
+    word = plain_word(word_of(abi) or "").replace("-", "_")
+    if word == "system":  # what Windows' own libraries use
+        word = "stdcall" if sys.platform == "win32" and "stdcall" in CONVENTIONS else "default"
+    if word in CONVENTIONS:
+        return word if CONVENTIONS[word] != CONVENTIONS["default"] else "default"
     if word in ABIS:
         raise ForeignTypeError(f"the calling convention {word!r} does not exist on this platform; it has "
-                               f"{', '.join(sorted(_SAME_AS_DEFAULT))}")  # fmt: skip
+                               f"{', '.join(sorted({*CONVENTIONS, 'system'}))}")  # fmt: skip
     raise ForeignTypeError(f"unknown calling convention {shorten(abi)}{nearest(word, ABIS)}")
 
 
@@ -203,7 +218,7 @@ class Registry(Mapping):
         word = (word_of(name) or "").lstrip("':")
         if not word or any(letter.isspace() or letter in "(*" for letter in word):
             raise ForeignTypeError(f"a signature's name is a word, not {shorten(name)}")
-        if not {word, plain_word(word)}.isdisjoint(known_names()):
+        if not {word, plain_word(word), word.replace("-", "_")}.isdisjoint(known_names()):
             raise ForeignTypeError(f"{word!r} is a type and cannot name a signature")
         signature = Signature(result, parameters, abi=abi)
         with _lock:

@@ -258,11 +258,12 @@ class BitField(Field):
         return cffi.cast(_backend.pointer_type_of(struct), _backend.address_of(struct))
 
     def read(self, struct: Any) -> Any:
-        return getattr(self.cdata(struct), self.name)
+        return self.ctype.restore(getattr(self.cdata(struct), self.name))
 
     def write(self, struct: Any, value: Any) -> None:
         number = self.ctype.adapt(value)
-        signed = isinstance(self.ctype, Integer) and self.ctype.low < 0
+        plain = self.ctype.representation
+        signed = isinstance(plain, Integer) and plain.low < 0
         low, high = (-(1 << self.bits - 1), (1 << self.bits - 1) - 1) if signed else (0, (1 << self.bits) - 1)
         if not low <= number <= high:
             from epsilon.errors import ForeignRangeError
@@ -490,7 +491,8 @@ def _descriptor(layout: Layout) -> Field:
 
 
 def leaves(found: CType, offset: int = 0) -> Iterator[tuple[int, CType]]:
-    """Every scalar in ``found``, with its offset."""
+    """Every scalar in ``found``, with its offset, as C has it."""
+    found = found.representation
     if isinstance(found, StructCType):
         for member in found.fields:
             yield from leaves(member.ctype, offset + member.offset)
@@ -506,8 +508,8 @@ def passing(own: StructCType, has_bits: bool) -> tuple[str, str]:
 
     The classes are ``I`` and ``S``, one letter for each eightbyte; ``M``: memory; ``X``: memory as an argument, the x87
     stack as a result.  On AArch64 ``R`` is a struct that travels as the address of a copy, and which libffi would align
-    wrongly.  The elements are the codes of the scalars in it.  Where those would not lay out to the same size (a union,
-    bit-fields), others stand for them that libffi classifies as the ABI classifies the struct.
+    wrongly.  The elements are the codes of the scalars in it.  Where those would not lie where they do (a union at any
+    depth, bit-fields), others stand for them that libffi classifies as the ABI classifies the struct.
     """
     reference = HAS_REFERENCES and own.size > 16 and own.alignment > 8
     if own.size > 64:  # no ABI looks into so large a struct, and an array in it may have millions of elements
@@ -517,7 +519,7 @@ def passing(own: StructCType, has_bits: bool) -> tuple[str, str]:
         return "R", _unit(own) * (own.size // _WIDTHS[_unit(own)])
     classes = _classes(own.size, scalars)
     elements = "".join(_element(scalar) for _, scalar in scalars)
-    if own.kind == "union" or has_bits or _size_of(elements) != own.size:
+    if own.kind == "union" or has_bits or _size_of(elements) != own.size or not _in_a_row(scalars):
         elements = _stand_in(own, classes, "" if has_bits else elements)
     return classes, elements
 
@@ -556,6 +558,17 @@ def _stand_in(own: StructCType, classes: str, elements: str) -> str:
 def _unit(own: StructCType) -> str:
     """The integer that has the alignment of a struct, or 8 where no integer has so much."""
     return {1: "B", 2: "H", 4: "I"}.get(own.alignment, "Q")
+
+
+def _in_a_row(scalars: list[tuple[int, CType]]) -> bool:
+    """Whether each begins where the one before it ends, but for its alignment.  The members of a union do not, though
+    they may fill the padding after it as if they did."""
+    end = 0
+    for offset, scalar in scalars:
+        if offset != -(-end // scalar.alignment) * scalar.alignment:
+            return False
+        end = offset + scalar.size
+    return True
 
 
 def _element(scalar: CType) -> str:

@@ -11,7 +11,7 @@ from epsilon.errors import ForeignError, ForeignMemoryError, ForeignTypeError
 from epsilon.expressions import ctype, word_of
 from epsilon.memory import ForeignMemory
 from epsilon.structs import caller, read, write
-from epsilon.typesystem import Array, CType
+from epsilon.typesystem import Array, CType, Scalar, StructCType
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
 if TYPE_CHECKING:
@@ -29,10 +29,17 @@ class ForeignVariable:
     ``name``, ``library`` and ``ctype`` say which it is; ``readonly`` that C declares it ``const``.
     """
 
-    __slots__ = ("ctype", "library", "name", "readonly")
+    __slots__ = ("_keeps", "_known", "_read", "_write", "ctype", "library", "name", "readonly")
 
     def __init__(self, name: str, library: Library, type: CType, readonly: bool = False):
         self.name, self.library, self.ctype, self.readonly = name, library, type, readonly
+        self._known: ForeignMemory | None = None
+        #: floor 0's reader; structs and arrays, which are views in place, have none
+        self._read = None if isinstance(type, (Array, StructCType)) else type.converter.read
+        #: floor 0's writer where there is nothing to keep alive
+        self._write = type.converter.write if isinstance(type, Scalar) else None
+        #: whether it is known that the library must stay, for its memory points to what Python keeps alive
+        self._keeps = False
 
     def _memory(self) -> ForeignMemory:
         """The variable's own memory; its symbol is looked up at the first use."""
@@ -42,6 +49,7 @@ class ForeignVariable:
         if memory is None:
             memory = ForeignMemory(self.ctype, 1, address, self.library)
             memory = known.setdefault((self.name, self.ctype), memory)
+        self._known = memory
         return memory
 
     @property
@@ -51,15 +59,23 @@ class ForeignVariable:
         Raises ``SymbolNotFoundError`` where the library has no such variable, and ``ForeignError`` once it is closed;
         an assignment the conversion's error, or ``ForeignMemoryError`` for a variable that is ``const``.
         """
-        return read(self.ctype, self._memory(), 0)
+        memory, read_value = self._known, self._read
+        if memory is None or not memory.alive:
+            memory = self._memory()
+        return read(self.ctype, memory, 0) if read_value is None else read_value(memory, 0)
 
     @value.setter
     def value(self, value: Any) -> None:
         if self.readonly:
             raise ForeignMemoryError(f"{self!r} is const in C, and cannot be written")
-        memory = self._memory()
+        memory = self._known
+        if memory is None or not memory.alive:
+            memory = self._memory()
         try:
-            if isinstance(self.ctype, Array):
+            if self._write is not None:
+                self._write(memory, 0, value)
+                return
+            if self._read is None and isinstance(self.ctype, Array):
                 read(self.ctype, memory, 0)[:] = value
             else:
                 write(self.ctype, memory, 0, value)
@@ -67,8 +83,9 @@ class ForeignVariable:
             if error.function is None:
                 error.args = (f"{self!r}: {error.args[0]}",)
             raise
-        if _backend.kept_by(memory):
+        if not self._keeps and _backend.kept_by(memory):
             _written.add(self.library)
+            self._keeps = True
 
     @property
     def pointer(self) -> ForeignMemory:

@@ -6,7 +6,9 @@ brings a plugin, and would read our ``.hy`` files as Python.
 
 from __future__ import annotations
 
+import datetime
 import functools
+import os
 import sys
 import types
 from pathlib import Path
@@ -57,13 +59,21 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     return None
 
 
-def pytest_report_header() -> str:
-    """One line on top of the test run: which Epsilon is tested, and how it calls."""
+def pytest_configure() -> None:
+    """Choose the seed of the tests that change with the day; child processes have the same."""
+    os.environ.setdefault("EPSILON_CONFORMANCE_SEED", datetime.date.today().strftime("%Y%m%d"))
+
+
+def pytest_report_header() -> list[str]:
+    """On top of the test run: which Epsilon is tested, and how it calls; and what repeats the random tests."""
     import epsilon
     from epsilon import _backend
 
     shim = "the C shim" if _backend.shim is not None else f"no C shim ({_backend.why_no_shim})"
-    return f"epsilon: {Path(epsilon.__file__).parent}, {shim}, strategy {_backend.strategy or 'by default'}"
+    return [
+        f"epsilon: {Path(epsilon.__file__).parent}, {shim}, strategy {_backend.strategy or 'by default'}",
+        f"random signatures: EPSILON_CONFORMANCE_SEED={os.environ['EPSILON_CONFORMANCE_SEED']} repeats them",
+    ]
 
 
 # --- what the tests of libraries share --------------------------------------------------------------------------------
@@ -93,3 +103,15 @@ def definitions(monkeypatch):
     from epsilon import libraries
 
     monkeypatch.setattr(libraries, "_definitions", {})
+
+
+@pytest.fixture
+def named_types():
+    """The types that users have named, which are the test's own until it ends."""
+    from epsilon import typesystem
+
+    before = [(table, dict(table)) for table in (typesystem.NAMED, typesystem.ENUMS)]
+    yield
+    for table, content in before:
+        table.clear()
+        table.update(content)

@@ -23,6 +23,7 @@ def examples() -> list[doctest.DocTest]:
     return [docstring for docstring in found if docstring.examples]
 
 
+@pytest.mark.usefixtures("named_types")
 @pytest.mark.parametrize("docstring", examples(), ids=lambda docstring: docstring.name)
 def test_docstring(docstring):
     complaints: list[str] = []

@@ -313,3 +313,45 @@ after = tracemalloc.take_snapshot()
 grown = [found for found in after.compare_to(before, "lineno") if found.count_diff > 100]
 assert not grown, grown
 """)
+
+
+def test_threads_that_come_call_back_and_go_leave_nothing():
+    """Each has a thread state of Python's for as long as it lives; what is its own ends with it."""
+    source = """
+#include <pthread.h>
+struct work { int (*f)(int); int n; long sum; };
+static void *run(void *a) { struct work *w = a; for (int i = 0; i < w->n; i++) w->sum += w->f(i); return 0; }
+long on_a_thread(int (*f)(int), int n)
+{
+    pthread_t thread;
+    struct work work = {f, n, 0};
+    pthread_create(&thread, 0, run, &work);
+    pthread_join(thread, 0);
+    return work.sum;
+}
+"""
+    code = """
+import threading
+mine, ended = threading.local(), []
+class Noted:
+    def __del__(self):
+        ended.append(1)
+@epsilon.callback("int", ["int"])
+def count(n):
+    mine.count = getattr(mine, "count", 0) + 1      # the same thread's, from one callback to the next
+    if n == 0:
+        mine.noted = Noted()
+    return mine.count
+on_a_thread = lib.bind("on_a_thread", "long", ["pointer", "int"])
+assert on_a_thread(count, 4) == 1 + 2 + 3 + 4
+no_growth(lambda times: run(on_a_thread, count, 2, times=times), 4000)
+on_a_thread(count, 1)
+epsilon.make_callback(count, "int", ["int"]).close()       # what is left is cleared now
+assert not hasattr(mine, "count") and len(ended) >= 4000 // SCALE
+child = os.fork()
+if child == 0:
+    ok = on_a_thread(count, 4) == 10
+    os._exit(0 if ok else 1)
+assert os.waitpid(child, 0)[1] == 0
+"""
+    run_child(PRELUDE + code, compile_c(source))

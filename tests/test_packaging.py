@@ -26,8 +26,9 @@ pytestmark = pytest.mark.skipif(not (ROOT / "setup.py").exists(), reason="needs 
 
 
 def run(*command: str | Path, **environment: str) -> subprocess.CompletedProcess:
-    """Run *command* outside the source tree, in our environment without its EPSILON_… and with *environment*."""
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("EPSILON_")}
+    """Run *command* outside the source tree, in our environment without its EPSILON_… and PYTHON…, and with
+    *environment*."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("EPSILON_", "PYTHON"))}
     return subprocess.run(command, cwd="/", env={**ours, **environment}, capture_output=True, text=True)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 import epsilon
 from epsilon import functions
+from epsilon.options import OPTIONS
 
 STUB = Path(epsilon.__file__).with_suffix(".pyi")
 TREE = ast.parse(STUB.read_text(encoding="utf-8"))
@@ -30,6 +31,9 @@ SAMPLES = {
     "Callback": lambda: epsilon.make_callback(abs, "int", ["int"]),
     "StructType": a_struct_type,
     "ForeignMemory": lambda: epsilon.foreign_alloc("int"),
+    "EnumType": lambda: epsilon.define_c_enum("stub_enum", ["a"]),
+    "FlagsType": lambda: epsilon.define_c_flags("stub_flags", {"a": 1}),
+    "Handle": lambda: epsilon.object_handle(1),
 }
 
 
@@ -127,6 +131,6 @@ def test_options_of_bind():
     assert len(overloads) == 2
     for node in overloads:
         options = {argument.arg for argument in node.args.kwonlyargs}
-        assert options == {*named, *functions._OPTIONS}
+        assert options == {*named, *OPTIONS}
         positional = [argument.arg for argument in node.args.args]
         assert [*positional, "**options"] == ["self", *real(epsilon.Library.bind, method=True)]

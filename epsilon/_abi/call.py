@@ -12,8 +12,8 @@ import _cffi_backend as cffi
 
 from epsilon._abi.convert import Converter
 from epsilon._abi.guarded import (
+    UINTPTR,
     VOID_POINTER,
-    Cell,
     CodePointer,
     Guarded,
     Record,
@@ -23,6 +23,7 @@ from epsilon._abi.guarded import (
     live_address,
     local,
     needs_shim,
+    unraisable,
 )
 from epsilon._abi.plan import PIECES, Registers, by_reference, classes_of, is_x87, passed_type, returned_type
 from epsilon.errors import ForeignTypeError
@@ -31,6 +32,8 @@ TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+    from epsilon._abi.function import Function
 
 _INT = cffi.new_primitive_type("int")
 _LONG_POINTER = cffi.new_pointer_type(cffi.new_primitive_type("long"))
@@ -104,8 +107,8 @@ class Trampoline:
     """The one compiled trampoline of a signature: trampoline(address, *arguments)."""
 
     __slots__ = (
-        "_boxed", "_callback_type", "_calls_back", "_result_pointer", "calls", "callbacks", "outputs", "parameters",
-        "pointer", "result", "signature", "simple", "taken",
+        "_boxed", "_callback_type", "_calls_back", "_result_pointer", "arrays", "calls", "callbacks", "counted",
+        "outputs", "parameters", "pointer", "result", "signature", "simple", "taken", "variadic", "viewed",
     )  # fmt: skip
     #: how calls are made
     strategy = "cffi"
@@ -117,14 +120,20 @@ class Trampoline:
         parameters: tuple[Converter, ...],
         fixed: int = -1,
         strategy: str | None = None,
+        abi: int = 0,
+        arrays: Any = None,
     ):
         if not isinstance(result, Converter):
             raise TypeError("result is a Converter")
         if not isinstance(parameters, tuple) or not all(isinstance(each, Converter) for each in parameters):
             raise TypeError("parameters is a tuple of Converters")
-        if getattr(signature, "abi", "default") != "default":
+        if abi:
             raise needs_shim(f"{signature}: the calling convention {signature.abi}")
         self.signature, self.result = signature, result
+        #: what knows of arrays and their lengths (``array_plans.Plan``), or None
+        self.arrays = arrays
+        #: whether more arguments may follow: they make it a call through another trampoline
+        self.variadic = fixed == len(parameters)
         #: calls made through it, callbacks received through it
         self.calls = self.callbacks = 0
         try:
@@ -143,6 +152,11 @@ class Trampoline:
         self.outputs = sum(parameter.target is not None for parameter in self.parameters)
         #: whether each argument becomes one value
         self.simple = all(each.takes and each.target is None and each.add is None for each in self.parameters)
+        #: whether calls ask the plan for arrays, and whether callbacks do
+        self.counted = self.arrays is not None and self.arrays.counted
+        self.viewed = self.arrays is not None and self.arrays.viewed
+        if self.counted:
+            self.taken, self.simple = self.arrays.taken, False
         #: whether C may get a function pointer; one that it has from an earlier call is not seen here
         self._calls_back = any(converter.base.code in "pP" for converter in parameters)
         written = self.parameters if fixed < 0 else self.parameters[:fixed]
@@ -175,12 +189,11 @@ class Trampoline:
 
     def __call__(self, /, *arguments: Any, **keywords: Any) -> Any:
         if len(arguments) != self.taken + 1 or keywords:
-            given = hooks.arguments(self, arguments[1:], keywords or None)
-            return self(*arguments[:1], *given) if type(given) is tuple else given[0]
+            return self(*arguments[:1], *hooks.arguments(self, arguments[1:], keywords or None))
         target, function = arguments[0], None
         if isinstance(target, CodePointer):
             address = target._code()
-            function = target if isinstance(target, Function) else None
+            function = target if hasattr(type(target), "trampoline") else None
         else:
             address = target if isinstance(target, int) else 0
         if not address or not _LOWEST_ADDRESS <= address <= _HIGHEST_ADDRESS:
@@ -197,28 +210,36 @@ class Trampoline:
         record = Record()
         cell = None if function is None else function._cell
         if cell is not None and not cell.enter(record):
-            return _closed(function)
+            return function._closed()
         plain = bare or not function._options
         values: list[Any] = []
         kept: list[Any] = []
         outputs: list[Any] = []
         try:
-            self.prepare(arguments, values, kept, outputs, who)
-            raw = self.jump(pointer, values, record, not plain and function._errno)
-            if record:
-                _raise_parked(record)
-            try:
-                value = self.receive(raw) if self._boxed else self.result.get(raw)
-            except BaseException as error:
-                explain(who, -1, error)
-                raise
-            if not plain:
-                value = function._checked(raw, value, arguments, record)
-            return self.with_outputs(value, outputs) if outputs else value
+            prepared = self.prepare(arguments, values, kept, outputs, who)
+            first = [cffi.buffer(box)[:] for _, box in outputs] if not plain and function._retry else []
+            attempt = 1
+            while True:
+                raw = self.jump(pointer, values, record, not plain and function._errno)
+                value = self.land(raw, record, outputs, who)
+                if plain or function._passes(raw, value):
+                    break
+                if function._retry and function._tries_again(record.errno, attempt):
+                    self.release(outputs, who)
+                    for (_, box), content in zip(outputs, first, strict=True):
+                        cffi.buffer(box)[:] = content
+                    self.check_alive(prepared, kept, who)
+                    attempt += 1
+                    continue
+                if function._raises:
+                    return function._failed(self.with_outputs(value, outputs, who, prepared, True), arguments, record)
+                break
+            return self.with_outputs(value, outputs, who, prepared)
         finally:
             # what the arguments lent to C is theirs again, even while a traceback holds this frame
             values.clear()
             kept.clear()
+            prepared = ()
             if cell is not None:  # not before: the result may be a text within the library
                 cell.leave(record)
 
@@ -244,9 +265,11 @@ class Trampoline:
             if depth:
                 cffi.set_errno(outer_errno)
 
-    def prepare(self, arguments: tuple, values: list, kept: list, outputs: list, who: Any) -> None:
-        """Convert the arguments."""
+    def prepare(self, arguments: tuple, values: list, kept: list, outputs: list, who: Any) -> tuple:
+        """Convert the arguments; what was converted, which is more than was passed where arrays have lengths."""
         place = 0
+        if self.counted:
+            arguments = self.arrays.prepare(who, arguments)
         try:
             if self.simple:
                 for parameter in self.parameters:
@@ -264,25 +287,81 @@ class Trampoline:
                         kept.append(made)  # what is added may be a cast, which does not hold it
                         parameter.add(values, made)
                     place += 1
-            for memory in kept:  # which the conversion of a later argument may have ended
-                if isinstance(memory, Guarded) and not is_alive(memory):
-                    place = self.place_of(memory, arguments)
-                    live_address(memory)
         except BaseException as error:
+            given = arguments = ()  # memory of arrays, which the traceback would keep
             explain(who, place, error)
             raise
+        self.check_alive(arguments, kept, who)
+        return arguments
+
+    def check_alive(self, arguments: tuple, kept: list, who: Any) -> None:
+        """Refuse memory that has ended meanwhile: the conversion of a later argument may have ended it."""
+        for memory in kept:
+            if isinstance(memory, Guarded) and not is_alive(memory):
+                try:
+                    live_address(memory)
+                except BaseException as error:
+                    explain(who, self.place_of(memory, arguments), error)
+                    raise
 
     def place_of(self, argument: Any, arguments: tuple) -> int:
         """Which parameter an argument is for."""
         taking = [place for place, parameter in enumerate(self.parameters) if parameter.takes]
         return next((place for place, given in zip(taking, arguments, strict=True) if given is argument), taking[0])
 
-    def with_outputs(self, result: Any, outputs: list) -> Any:
-        """The values of the :out and :inout parameters, after the result."""
-        found = [inner.load(box) for inner, box in outputs]
+    def land(self, raw: Any, record: Record, outputs: list, who: Any) -> Any:
+        """What the call gave; where it raises, what came with it and is the caller's to free is freed."""
+        try:
+            if record:
+                _raise_parked(record)
+            try:
+                value = self.receive(raw) if self._boxed else self.result.get(raw)
+            except BaseException as error:
+                explain(who, -1, error)
+                raise
+        except BaseException:
+            _free(self.result, raw, who)
+            self.release(outputs, who)
+            raise
+        return _taken(self.result, raw, value, who) if self.result.owned else value
+
+    def release(self, outputs: list, who: Any) -> None:
+        """Free what C gave in the outputs, for nobody will get it."""
+        for inner, box in outputs:
+            _free(inner, box[0], who)
+
+    def with_outputs(self, result: Any, outputs: list, who: Any, prepared: tuple, failed: bool = False) -> Any:
+        """The values of the :out and :inout parameters, after the result; ``failed``: which failed its check."""
+        if not outputs and not (self.counted and self.arrays.outputs):
+            return result
+        found = []
+        for place, (inner, box) in enumerate(outputs):
+            try:
+                value = inner.load(box)
+            except BaseException:
+                self.release(outputs[place:], who)
+                raise
+            found.append(_taken(inner, box[0], value, who) if inner.owned else value)
+        if self.counted:
+            return self.arrays.finish(who, result, found, prepared, failed)
         if self.result.code != "v":
             return (result, *found)
         return found[0] if len(found) == 1 else tuple(found)
+
+
+def _taken(converter: Converter, raw: Any, value: Any, who: Any) -> Any:
+    """What to give for a pointer that is the caller's to free."""
+    address = int(cffi.cast(UINTPTR, raw))
+    return hooks.take(who, converter.ctype, address, value) if address else value
+
+
+def _free(converter: Converter, raw: Any, who: Any) -> None:
+    """Free what is the caller's to free, for nobody will get it."""
+    if converter.owned:
+        try:
+            _taken(converter, raw, None, who)
+        except BaseException as error:
+            unraisable(error, who)
 
 
 #: the calls that lead from a jump to the parking of a callback's exception
@@ -301,125 +380,3 @@ def _raise_parked(record: Record) -> None:
         raise exception
     finally:
         del exception  # its traceback holds this frame
-
-
-def _closed(function: Function) -> Any:
-    hooks.library_closed(function._declaration)
-    raise SystemError("the hook for a closed library did not raise")
-
-
-# --- Function -------------------------------------------------------------------------------------------------------
-
-_CHECKS: dict[str, Callable[[Any], bool]] = {
-    "nonnegative": lambda sign: sign >= 0,
-    "positive": lambda sign: sign > 0,
-    "nonzero": lambda sign: sign != 0,
-    "zero": lambda sign: sign == 0,
-    "non-null": lambda sign: sign != 0,
-}
-
-
-class Function(CodePointer):
-    """A C function that Python can call."""
-
-    __slots__ = (
-        "__dict__", "__weakref__", "_address", "_asks", "_cell", "_declaration", "_errno", "_options", "_pointer",
-        "_sign", "_trampoline",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        trampoline: Trampoline,
-        declaration: Any,
-        cell: Cell | None = None,
-        address: int | None = None,
-        critical: bool = False,
-        errno: bool = False,
-        check: Any = None,
-    ):
-        if not isinstance(trampoline, Trampoline):
-            raise TypeError("trampoline is a Trampoline")
-        if cell is not None and not isinstance(cell, Cell):
-            raise TypeError("cell is a Cell or None")
-        if critical:
-            raise needs_shim(f"{declaration}: :critical")
-        self._trampoline, self._declaration, self._cell = trampoline, declaration, cell
-        self._errno = bool(errno)
-        # the two kinds of check: a word asks for the sign of C's value, a callable is asked about Python's
-        self._sign, self._asks = (_CHECKS.get(check), None) if isinstance(check, str) else (None, check)
-        self._options = self._errno or self._sign is not None or self._asks is not None
-        self._address = self._pointer = None
-        if address:
-            self._settle(address)
-
-    def _settle(self, address: int) -> None:
-        self._pointer = cffi.cast(self._trampoline.pointer, address)
-        self._address = address
-
-    def _code(self) -> int:
-        if self._cell is not None and self._cell.closed:
-            return _closed(self)
-        if self._address is None:
-            address = self._declaration.resolve()
-            if not address:
-                raise SystemError("a symbol resolved to NULL")
-            self._settle(address)
-        return self._address
-
-    def _checked(self, raw: Any, value: Any, arguments: tuple, record: Record) -> Any:
-        """Apply the check; returns the value to give."""
-        if self._asks is not None:
-            passes = self._asks(value)
-        elif self._sign is None:
-            passes = True
-        elif isinstance(raw, (int, float)):
-            passes = self._sign(raw if raw == raw else -1)
-        else:  # a pointer
-            passes = self._sign(bool(raw))
-        if passes:
-            return value
-        return hooks.check_failed(self._declaration, value, record.errno if self._errno else None, arguments)
-
-    def __call__(self, /, *arguments: Any, **keywords: Any) -> Any:
-        trampoline = self._trampoline
-        if len(arguments) != trampoline.taken or keywords:
-            given = hooks.arguments(self._declaration, arguments, keywords or None)
-            return self(*given) if type(given) is tuple else given[0]
-        cell = self._cell
-        if self._pointer is None or (cell is not None and cell._closed):
-            self._code()
-        return trampoline.invoke(self._pointer, self, self._declaration, arguments)
-
-    @property
-    def trampoline(self) -> Trampoline:
-        """The trampoline of its signature."""
-        return self._trampoline
-
-    @property
-    def declaration(self) -> Any:
-        """What was declared."""
-        return self._declaration
-
-    @property
-    def address(self) -> int:
-        """The address that a call jumps to."""
-        return self._code()
-
-    @property
-    def strategy(self) -> str:
-        """How it is called."""
-        return self._trampoline.strategy
-
-    @property
-    def __doc__(self) -> str:
-        return self._declaration.__doc__
-
-    def __getattr__(self, name: str) -> Any:
-        """What the declaration knows (its name, signature, library …) reads as an attribute of the function."""
-        return getattr(object.__getattribute__(self, "_declaration"), name)
-
-    def __repr__(self) -> str:
-        return str(self._declaration)
-
-    def __reduce__(self) -> Any:
-        return self._declaration.reduce()

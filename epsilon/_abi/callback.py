@@ -93,16 +93,20 @@ class Slot:
     def run(self, callable_: Callable[..., Any], function: Callable[..., Any], raw: tuple) -> Any:
         """Call with the arguments that C passed; what cffi gets."""
         trampoline = self.trampoline
-        result = callable_(
-            *[
-                parameter.converter.load(raw[place]) if parameter.by_address else parameter.converter.get(raw[place])
-                for place, parameter in enumerate(trampoline.parameters)
-                if parameter.takes
-            ]
-        )
+        received = None
+        if trampoline.viewed:
+            arguments, received = trampoline.arrays.receive(function, self.values(raw))
+        else:
+            arguments = [self.value(place, raw) for place, each in enumerate(trampoline.parameters) if each.takes]
+        try:
+            result = callable_(*arguments)
+        except BaseException:
+            if received is not None:
+                received.end()
+            raise
         kept: list[Any] = []
         try:
-            made = self.convert(result, raw, kept)
+            made = self.convert(function, result, raw, kept, received)
         except BaseException as error:
             explain(function, -1, error)
             raise
@@ -117,9 +121,27 @@ class Slot:
             self.results[get_ident()] = tuple(kept)
         return made
 
-    def convert(self, result: Any, raw: tuple, kept: list[Any]) -> Any:
+    def value(self, place: int, raw: tuple) -> Any:
+        """One argument."""
+        parameter = self.trampoline.parameters[place]
+        return parameter.converter.load(raw[place]) if parameter.by_address else parameter.converter.get(raw[place])
+
+    def values(self, raw: tuple) -> tuple:
+        """What the plan for arrays is given: addresses of arrays, None for :out parameters, the values of all else."""
+        marks, parameters = self.trampoline.arrays.marks, self.trampoline.parameters
+        return tuple(
+            int(cffi.cast(UINTPTR, raw[place])) if marks[place] else self.value(place, raw) if parameter.takes else None
+            for place, parameter in enumerate(parameters)
+        )
+
+    def convert(self, function: Callable[..., Any], result: Any, raw: tuple, kept: list[Any], received: Any) -> Any:
         """What the callable returned, as cffi takes it."""
-        if self.trampoline.outputs:
+        if received is not None:
+            result, boxes, pointed = self.trampoline.arrays.spread(function, received, result)
+            self.fill(boxes, raw, kept)
+            if pointed:
+                kept.append(pointed)
+        elif self.trampoline.outputs:
             result = self.spread(result, raw, kept)
         if self.result.code == "v":
             return None
@@ -140,13 +162,17 @@ class Slot:
         else:
             raise hooks.type_error(f"got {repr(result)[:100]}, wanted a tuple of {wanted} values: with :out and :inout "
                                    "parameters the callable returns theirs too")  # fmt: skip
+        self.fill(values, raw, kept)
+        return None if alone else result[0]
+
+    def fill(self, values: tuple, raw: tuple, kept: list[Any]) -> None:
+        """Write the values through the pointers of :out and :inout parameters."""
         given = iter(values)
-        for parameter, pointer in zip(trampoline.parameters, raw, strict=True):
+        for parameter, pointer in zip(self.trampoline.parameters, raw, strict=True):
             if parameter.target is not None:
                 value = next(given)
                 if pointer:
                     parameter.target.store(pointer, value, kept)
-        return None if alone else result[0]
 
     def failed(self, kind: type, exception: BaseException, traceback: Any) -> Any:
         """``enter`` raised: what C gets; None is the answer that cffi has."""

@@ -55,7 +55,7 @@ class Converter:
 
     __slots__ = (
         "alignment", "back", "classes", "code", "ctype", "get", "incoming", "incoming_pointer", "inner", "make",
-        "outgoing", "outgoing_pointer", "pointer_type", "put", "raw", "size", "to",
+        "outgoing", "outgoing_pointer", "owned", "pointer_type", "put", "raw", "size", "to",
     )  # fmt: skip
 
     def __init__(
@@ -72,6 +72,7 @@ class Converter:
         classes: str = "",
         elements: str = "",
         raw: bool = False,
+        owned: bool = False,
     ):
         if inner is not None and not isinstance(inner, Converter):
             raise TypeError("inner is a Converter")
@@ -79,6 +80,8 @@ class Converter:
         #: the cffi type of pointers (to a struct)
         self.pointer_type = backend
         self.inner, self.to, self.back, self.make, self.classes, self.raw = inner, to, back, make, classes, raw
+        #: whether what comes back is the caller's to free
+        self.owned = owned
         self._choose()
 
     def wrap(self, back: Callable[[Any], Any], /) -> None:

@@ -35,7 +35,7 @@ class Hooks:
 
     __slots__ = (
         "adapt", "another", "arguments", "cdata", "check_failed", "closed", "dead", "explain", "library_closed",
-        "null_pointer", "type_error", "undecodable",
+        "null_pointer", "retrying", "tail", "take", "type_error", "undecodable",
     )  # fmt: skip
 
 
@@ -111,7 +111,7 @@ def own_calls() -> list[Record]:
 
 def leave_to(thread: Any, exception: BaseException | None, /) -> bool:
     """Leave an exception to the foreign call that a thread is in; whether it is in one.  ``thread.calls`` is what
-    ``own_calls`` gave there, or None from the thread's end on."""
+    ``own_calls`` gave there, and None from the thread's end on."""
     try:
         record = thread.calls[-1]
     except (IndexError, TypeError):

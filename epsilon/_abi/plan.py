@@ -31,6 +31,11 @@ _INTEGER_REGISTERS, _FLOAT_REGISTERS = 6, 8
 PIECES = {"I": PRIMITIVES["Q"], "S": PRIMITIVES["d"]}
 
 
+def conventions() -> dict[str, int]:
+    """The calling conventions that have a name on this platform; here only number 0 can be called."""
+    return {"default": 0, "cdecl": 0, **({"sysv_abi": 0, "ms_abi": 1} if HAVE_EIGHTBYTES else {})}
+
+
 class Registers:
     """The argument registers of a call, taken from the left as the ABI assigns them."""
 
@@ -132,6 +137,7 @@ def _build(ctype: Any) -> Any:
 
 
 def _member_type(ctype: Any) -> Any:
+    ctype = ctype.representation
     if ctype.code == "s":
         return struct_type(ctype)
     if ctype.code == "a":

@@ -32,6 +32,8 @@ class CType:
     binds_tighter = False
     #: why there can be no memory of this type, or an empty str
     only_parameter = ""
+    #: whether it stands for a type that is not known yet
+    only_run_time = False
     #: what a user may pass, for error texts
     wants = "a value"
 
@@ -78,14 +80,23 @@ class CType:
         return self._converter
 
     @property
+    def representation(self) -> CType:
+        """The type that C has for it: itself, unless its values are converted on their way to another type."""
+        return self
+
+    def restore(self, value: Any) -> Any:
+        """What this type gives back for a plain value: the way back of :meth:`adapt`."""
+        return value
+
+    @property
     def spelling(self) -> str:
         """The C text of the type alone."""
         return self.declare().rstrip()
 
     def adapt(self, value: Any) -> Any:
         """The plain value that floor 0 understands for ``value``: through a registered converter, or ``convert``."""
-        registered = find_converter(self, type(value))
-        return self.convert(registered(value)) if registered else self.convert(value)
+        found = find_converter(self, type(value))
+        return self.convert(found(value)) if found else self.convert(value)
 
     def taken(self, take: Callable[[Any], Any], value: Any) -> Any:
         """``take(value)``, where ``take`` is ``index``, ``float`` …; what it refuses is refused here."""
@@ -112,12 +123,13 @@ class CType:
 
 # --- converters that users add --------------------------------------------------------------------------------------
 
-_registered: dict[CType, dict[type, Callable[[Any], Any]]] = {}
+#: C type → Python class → converter
+registered: dict[CType, dict[type, Callable[[Any], Any]]] = {}
 
 
 def find_converter(ctype: CType, python_type: type) -> Callable[[Any], Any] | None:
     """The converter registered for ``python_type`` or the nearest of its bases, or None."""
-    table = _registered.get(ctype)
+    table = registered.get(ctype)
     if table:
         for base in python_type.__mro__:
             if base in table:
@@ -125,5 +137,9 @@ def find_converter(ctype: CType, python_type: type) -> Callable[[Any], Any] | No
     return None
 
 
+#: whether any converter is registered for a type
+has_converters = registered.__contains__
+
+
 def register_converter(ctype: CType, python_type: type, function: Callable[[Any], Any]) -> None:
-    _registered.setdefault(ctype, {})[python_type] = function
+    registered.setdefault(ctype, {})[python_type] = function

@@ -34,15 +34,14 @@ class Direction(PointerLike):
 
     def setup(self, way: str, target: CType) -> None:
         super().setup()
-        refuse_parameter(target, way)
-        if isinstance(target, Array):
-            raise ForeignTypeError(
-                f"(:{way} {target.spelling}): an array crosses as memory: allocate it, and declare a "
-                f"(:pointer {target.target.spelling})"
-            )
+        self.way, self.target = way, target
+        if isinstance(target, Array):  # memory of its own already: what is passed is the pointer to its first element
+            self.code = "x"
+            return
+        if way == "in" or getattr(target, "free", None) is None:
+            refuse_parameter(target, way)
         if target.size is None:
             raise ForeignTypeError(f"(:{way} {target.spelling}): a value of type {target.spelling} has no size")
-        self.way, self.target = way, target
         self.code = {"in": "<", "out": ">", "inout": "="}[way]
 
     @property
@@ -50,12 +49,20 @@ class Direction(PointerLike):
         return self.target.wants
 
     def declare(self, inner: str = "") -> str:
-        return Pointer(self.target, self.way == "in").declare(inner)
+        return Pointer(self.pointed, self.way == "in").declare(inner)
+
+    @property
+    def pointed(self) -> CType:
+        """What C's pointer points to."""
+        return self.target.target if isinstance(self.target, Array) else self.target
 
     def make_backend(self) -> Any:
-        return cffi.new_pointer_type(self.target.backend)
+        return cffi.new_pointer_type(self.pointed.backend)
 
     def make_converter(self) -> Any:
+        if isinstance(self.target, Array):
+            plain = self.way == "in" and self.target.counter is None
+            return _pointer_converter(self, self.pointed, self.target.passing() if plain else None)
         inner = self.target.converter
         return _backend.Converter(self, self.code, self.size, self.alignment, self.backend, inner=inner)
 
@@ -64,21 +71,26 @@ class Direction(PointerLike):
 
 
 class Array(CType):
-    """``T[n]``: in a struct, n values in place; as a parameter a pointer to a copy of the sequence."""
+    """``T[n]``: in a struct, n values in place; as a parameter a pointer to a sequence's values.
 
-    __slots__ = ("length", "target")
+    Of a parameter, ``counter`` is the parameter that has the length: its index, or its name as long as the parameters
+    are not known (``counts.linked``).
+    """
+
+    __slots__ = ("counter", "length", "only_parameter", "target")
     binds_tighter = True
 
-    def __new__(cls, target: CType, length: int | None = None) -> CType:
-        return super().__new__(cls, target, length)
+    def __new__(cls, target: CType, length: int | None = None, counter: int | str | None = None) -> CType:
+        return super().__new__(cls, target, length, counter)
 
-    def setup(self, target: CType, length: int | None) -> None:
+    def setup(self, target: CType, length: int | None, counter: int | str | None) -> None:
         if target.size is None:
             raise ForeignTypeError(f"(:array {target.spelling}): a value of type {target.spelling} has no size")
         refuse_parameter(target, "array")
         if length is not None and length < 0:
             raise ForeignTypeError(f"(:array {target.spelling} {length}): the length is 0 or more")
-        self.target, self.length = target, length
+        self.target, self.length, self.counter = target, length, counter
+        self.only_parameter = "" if counter is None else ":length names a parameter, and there is none here"
         self.size = None if length is None else target.size * length
         if (self.size or 0) > sys.maxsize:
             raise ForeignTypeError(f"(:array {target.spelling} {shorten(length)}) is larger than any memory")
@@ -97,17 +109,21 @@ class Array(CType):
         return cffi.new_array_type(cffi.new_pointer_type(self.target.backend), self.length)
 
     def make_converter(self) -> Any:
-        pointer = Pointer(self.target).converter
-        return _backend.Converter(
-            self, "x", PointerLike.size_of_pointer, PointerLike.size_of_pointer, self.backend,
-            inner=pointer, to=self.adapt, back=None,
-        )  # fmt: skip
+        return _pointer_converter(self, self.target, self.passing() if self.counter is None else None)
 
-    def convert(self, value: Any) -> Any:
-        pointer = Pointer(self.target)
-        if value is None or isinstance(value, (_backend.Guarded, CData)):
-            return pointer.convert(value)
-        return hooks["copy_sequence"](self, value)
+    def passing(self) -> Callable[[Any], Any]:
+        """What gives the pointer that is passed for a value."""
+        take = hooks["array_taker"](self)
+        return lambda value: take(value)[0]
+
+    def adapt(self, value: Any) -> Any:
+        return self.passing()(value)
+
+
+def _pointer_converter(found: CType, element: CType, to: Callable[[Any], Any] | None) -> Any:
+    """An array crosses as a pointer to its first element, which ``to`` makes, or a plan (``array_plans.py``)."""
+    size = PointerLike.size_of_pointer
+    return _backend.Converter(found, "x", size, size, found.backend, inner=Pointer(element).converter, to=to, back=None)
 
 
 class FunctionType(CType):
@@ -183,17 +199,22 @@ class FunctionPointer(PointerLike):
         raise self.refusal(value)
 
     def fits(self, signature: Any) -> bool:
-        """Whether a function of this signature may be called as one of this type: the same number of parameters, each
-        of the same representation (a ``(:in int)`` is a pointer to C)."""
+        """Whether a function of this signature may be called as one of this type: the same convention, the same number
+        of parameters, each of the same representation (a ``(:in int)`` is a pointer to C)."""
         target = self.target
+        if target.abi != signature.abi:
+            return False
         mine, its = (target.result, *target.parameters), (signature.result, *signature.parameters)
         return len(mine) == len(its) and all(map(_crosses_alike, mine, its))
+
+    def restore(self, value: Any) -> Any:
+        return self.wrap(value) if isinstance(value, CData) else value
 
     def wrap(self, pointer: Any) -> Any:
         return hooks["call_pointer"](self.target, pointer) if pointer else None
 
 
-#: what the floors above give to this one: ``copy_sequence(array_type, values)``, ``wrap_callable(function_type, f)``,
+#: what the floors above give to this one: ``array_taker(array_type)``, ``wrap_callable(function_type, f)``,
 #: ``call_pointer(function_type, pointer)``
 hooks: dict[str, Callable[..., Any]] = {}
 

@@ -11,6 +11,7 @@ import _cffi_backend as cffi
 from epsilon import _backend
 from epsilon.errors import ForeignTypeError, ForeignValueError, shorten
 from epsilon.typesystem.base import VOID_POINTER, CData, CType
+from epsilon.typesystem.handles import Handle
 from epsilon.typesystem.scalars import Character, Void
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
@@ -96,15 +97,22 @@ class Pointer(PointerLike):
             if kind.kind in ("pointer", "array", "function") and self.takes(kind):
                 return cffi.cast(VOID_POINTER, value)
             raise self.refusal(value, f"{self.wants}, not a {cffi.getcname(kind, '')}")
-        foreign = foreign_address(value)
-        if foreign is not None and self.code == "P":
-            return foreign
+        if self.code == "P":
+            if isinstance(value, Handle):
+                return cffi.cast(VOID_POINTER, value.address)
+            foreign = foreign_address(value)
+            if foreign is not None:
+                return foreign
         if self.code == "p" and self.target.code in _CHARACTER_SIZED and has_buffer(value):
             return view(value, not self.const, self)
         raise self.refusal(value)
 
     def make_converter(self) -> Any:
         return _backend.Converter(self, self.code, self.size, self.alignment, self.backend, raw=self.const)
+
+    def owned_by(self, free: Any) -> CType:
+        """The type of such a pointer that is the caller's to free."""
+        return OwnedPointer(self.target, self.const, free)
 
     def takes(self, kind: Any) -> bool:
         """Whether a pointer or array of cffi type ``kind`` may stand for this pointer."""
@@ -113,6 +121,40 @@ class Pointer(PointerLike):
         if kind.kind == "function":
             return False
         return same_representation(self.target.backend, kind.item)
+
+
+class OwnedPointer(Pointer):
+    """A ``T *`` that is the caller's to free, as a result or an output: ``free`` is a symbol's name or a callable."""
+
+    __slots__ = ("free",)
+    only_parameter = "what is freed with :free comes back from a call; in memory it is a plain pointer"
+
+    def __new__(cls, target: CType, const: bool, free: Any) -> CType:
+        return CType.__new__(cls, target, bool(const), free)
+
+    def setup(self, target: CType, const: bool, free: Any) -> None:
+        super().setup(target, const)
+        self.free = check_free(free)
+
+    def make_converter(self) -> Any:
+        return _backend.Converter(
+            self, self.code, self.size, self.alignment, self.backend, raw=self.const, owned=True
+        )  # fmt: skip
+
+
+def check_free(free: Any) -> Any:
+    """What frees: the name of a C symbol, or a callable that is given the address as a ``void *``."""
+    if callable(free) or (isinstance(free, str) and free and "\0" not in free):
+        return free
+    raise ForeignTypeError(f"free is the name of a C function, or a callable; not {shorten(free)}")
+
+
+def owned_type(found: CType, free: Any) -> CType:
+    """``found`` as the type of something that is the caller's to free."""
+    make = getattr(found, "owned_by", None)
+    if make is None:
+        raise ForeignTypeError(f"free is for a pointer or a string, and the result is {found.spelling}")
+    return make(check_free(free))
 
 
 def same_representation(wanted: Any, given: Any) -> bool:
@@ -139,17 +181,19 @@ def _representation(primitive: Any) -> tuple:
 class String(PointerLike):
     """C's ``const char *`` as a str: UTF-8 unless ``encoding`` says otherwise (``None`` gives bytes).
 
-    ``errors`` is Python's error handler for bytes that are not valid.
+    ``errors`` is Python's error handler for bytes that are not valid.  ``free`` (a symbol's name, or a callable) frees
+    a text that comes back from C, once it is copied.
     """
 
-    __slots__ = ("encoding", "errors")
+    __slots__ = ("encoding", "errors", "free")
     wants = "a str, bytes, a path, None, a char pointer or memory"
 
-    def __new__(cls, encoding: str | None = "utf-8", errors: str = "strict") -> CType:
-        return super().__new__(cls, encoding, errors)
+    def __new__(cls, encoding: str | None = "utf-8", errors: str = "strict", free: Any = None) -> CType:
+        return super().__new__(cls, encoding, errors, free)
 
-    def setup(self, encoding: str | None, errors: str) -> None:
+    def setup(self, encoding: str | None, errors: str, free: Any) -> None:
         super().setup()
+        self.free = None if free is None else check_free(free)
         if encoding is not None:
             try:
                 codecs.lookup(encoding)
@@ -165,13 +209,21 @@ class String(PointerLike):
     def make_backend(self) -> Any:
         return cffi.new_pointer_type(cffi.new_primitive_type("char"))
 
+    @property
+    def only_parameter(self) -> str:
+        return "" if self.free is None else OwnedPointer.only_parameter
+
+    def owned_by(self, free: Any) -> CType:
+        """The type of such a text that is the caller's to free."""
+        return String(self.encoding, self.errors, free)
+
     def make_converter(self) -> Any:
-        plain = super().make_converter()
+        owned = self.free is not None
         if self.encoding == "utf-8" and self.errors == "strict":
-            return plain
+            return _backend.Converter(self, "z", self.size, self.alignment, self.backend, owned=owned)
         bare = _backend.Converter(self, "z", self.size, self.alignment, self.backend, raw=True)
         return _backend.Converter(
-            self, "x", self.size, self.alignment, self.backend, inner=bare, to=self.adapt, back=self.decode
+            self, "x", self.size, self.alignment, self.backend, inner=bare, to=self.adapt, back=self.decode, owned=owned
         )
 
     def convert(self, value: Any) -> Any:
@@ -194,6 +246,9 @@ class String(PointerLike):
             if kind.kind in ("pointer", "array") and CHARACTER_POINTER.takes(kind):
                 return cffi.cast(VOID_POINTER, value)
         raise self.refusal(value)
+
+    def restore(self, value: Any) -> Any:
+        return self.decode(value) if isinstance(value, bytes) else value
 
     def decode(self, value: bytes | None) -> Any:
         """The Python value for the C bytes ``value``."""

@@ -9,6 +9,7 @@ import _cffi_backend as cffi
 from epsilon import _backend
 from epsilon.typesystem.base import CData, CType
 from epsilon.typesystem.derived import hooks
+from epsilon.typesystem.named import NAMED
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
 if TYPE_CHECKING:
@@ -82,5 +83,8 @@ def new_tagged(kind: str, tag: str) -> StructCType:
     keep their meaning, else a new one, which leaves an earlier definition to those who hold it."""
     found = TAGS.get((kind, tag))
     if found is None or found.fields is not None:
+        named = found is not None and NAMED.get(tag) is found  # by define_c_type
         found = TAGS[kind, tag] = StructCType(kind, tag, next(_serials))
+        if named:
+            NAMED[tag] = found
     return found

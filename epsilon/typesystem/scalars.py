@@ -12,7 +12,7 @@ from operator import index
 import _cffi_backend as cffi
 
 from epsilon.errors import ForeignRangeError, shorten
-from epsilon.typesystem.base import _VOID, CType
+from epsilon.typesystem.base import _VOID, VOID_POINTER, CType
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ ARM = MACHINE.startswith(("arm", "aarch64"))
 # AAPCS64 §8.1 has unsigned char and wchar_t; Apple and Windows decided otherwise
 CHAR_IS_SIGNED = not ((ARM or MACHINE.startswith(("ppc", "s390", "riscv"))) and sys.platform.startswith("linux"))
 WCHAR_IS_SIGNED = not ((ARM and sys.platform.startswith("linux")) or sys.platform == "win32")
+POINTER_BITS = 8 * cffi.sizeof(VOID_POINTER)
 #: System V's calling convention for x86-64, which classes structs by their eightbytes (as HAVE_EIGHTBYTES in c/shim.h)
 HAS_EIGHTBYTES = MACHINE in ("x86_64", "amd64") and sys.platform != "win32" and sys.maxsize > 2**32
 #: AAPCS64, which passes a struct of more than 16 bytes as the address of a copy (as HAVE_REFERENCES in c/shim.h)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from epsilon.typesystem.base import CType
+from epsilon.typesystem.converted import Object
 from epsilon.typesystem.pointers import VOID_POINTER_TYPE, Buffer, String
 from epsilon.typesystem.scalars import (
     ARM,
@@ -54,6 +55,7 @@ WORDS: dict[str, CType] = {
     "string": String(),
     "pointer": VOID_POINTER_TYPE,
     "buffer": Buffer(),
+    "object": Object(),
 }
 
 #: C spellings that are not words: the names that the declarator knows besides C's own keywords
