@@ -23,7 +23,8 @@ arrays_plan(Trampoline *t, PyObject *plan)
             t->outputs += t->parameters[i].array == ARRAY_BACK;
         }
         t->words_only = t->words_only && !t->viewed; /* the quick way of callbacks */
-        t->plain = t->plain && !t->counted;          /* the quick way of calls */
+        t->plain = t->plain && !t->counted;          /* the quick ways of calls */
+        t->structs = t->structs && !t->counted;
     }
     else if (!PyErr_Occurred())
         PyErr_SetString(PyExc_TypeError, "the plan for arrays does not fit the parameters");
@@ -32,6 +33,129 @@ arrays_plan(Trampoline *t, PyObject *plan)
     Py_XDECREF(counted);
     Py_XDECREF(viewed);
     return good ? 0 : -1;
+}
+
+/* --- values ------------------------------------------------------------------------------------------------------- */
+
+/* Write a plain number of an integer or floating type: 1; 0: it is not a plain one, or does not fit. */
+static int
+put_plain(char code, PyObject *value, char *where)
+{
+#define PUT(T, NUMBER)                                                                                                 \
+    {                                                                                                                  \
+        T fitting = (T)(NUMBER);                                                                                       \
+        memcpy(where, &fitting, sizeof fitting);                                                                       \
+        return fitting == (NUMBER);                                                                                    \
+    }
+    if (code == 'd' || code == 'f') {
+        if (!PyFloat_CheckExact(value))
+            return 0;
+        double number = PyFloat_AS_DOUBLE(value);
+        if (code == 'd')
+            memcpy(where, &number, sizeof number);
+        else {
+            float single = (float)number;
+            memcpy(where, &single, sizeof single);
+        }
+        return 1;
+    }
+    int64_t number;
+    if (!compact(value, &number)) {
+        if (!PyLong_CheckExact(value))
+            return 0;
+        int overflow;
+        number = PyLong_AsLongLongAndOverflow(value, &overflow);
+        if (overflow)
+            return 0;
+    }
+    switch (code) {
+    case 'b': case 'c': PUT(int8_t, number)
+    case 'B': case 'C': PUT(uint8_t, number)
+    case 'h': PUT(int16_t, number)
+    case 'H': PUT(uint16_t, number)
+    case 'i': PUT(int32_t, number)
+    case 'I': PUT(uint32_t, number)
+    case 'q': PUT(int64_t, number)
+    default:
+        memcpy(where, &number, sizeof number);
+        return code == 'Q' && number >= 0;
+    }
+#undef PUT
+}
+
+/* A copy of a list of plain numbers, or None.  Nothing here runs Python, so the list stays as it is. */
+static PyObject *
+copy_list(Converter *element, PyObject *values, PyObject *pointer_type)
+{
+    Py_ssize_t count = PyList_GET_SIZE(values), size = element->size;
+    Guarded *memory = (Guarded *)guarded_allocate(&GuardedType, count * size, element->alignment, pointer_type);
+    if (!memory)
+        return NULL;
+    for (Py_ssize_t i = 0; i < count; i++)
+        if (!put_plain(element->code, PyList_GET_ITEM(values, i), memory->address + i * size)) {
+            Py_DECREF(memory);
+            Py_RETURN_NONE;
+        }
+    return (PyObject *)memory;
+}
+
+/* Whether a buffer's elements, of one of the struct module's native formats, are the element's. */
+static int
+same_elements(const Converter *element, const Py_buffer *buffer)
+{
+    const char *format = buffer->format ? buffer->format : "B";
+    if (buffer->itemsize != element->size || !format[0] || format[1] || !PyBuffer_IsContiguous(buffer, 'C'))
+        return 0;
+    if (strchr("fd", element->code))
+        return *format == element->code;
+    if (element->size == 1)
+        return strchr("bBc", *format) != NULL;
+    return strchr(strchr("hiq", element->code) ? "hilqn" : "HILQN", *format) != NULL;
+}
+
+/* A buffer in place, locked for as long as the memory lives, or None. */
+static PyObject *
+lend_buffer(Converter *element, PyObject *value, PyObject *pointer_type, int writable)
+{
+    PyObject *view = PyMemoryView_FromObject(value);
+    if (!view) {
+        PyErr_Clear();
+        Py_RETURN_NONE;
+    }
+    const Py_buffer *buffer = PyMemoryView_GET_BUFFER(view);
+    Guarded *memory = NULL;
+    if (same_elements(element, buffer) && !(writable && buffer->readonly)) {
+        memory = (Guarded *)GuardedType.tp_alloc(&GuardedType, 0);
+        if (memory) {
+            memory->pointer_type = Py_NewRef(pointer_type);
+            memory->address = buffer->buf;
+            memory->size = buffer->len;
+            memory->readonly = (char)buffer->readonly;
+            memory->owner = view;
+            return (PyObject *)memory;
+        }
+    }
+    Py_DECREF(view);
+    if (PyErr_Occurred())
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+/* Converter.pack */
+PyObject *
+arrays_pack(Converter *element, PyObject *args)
+{
+    PyObject *value, *pointer_type;
+    int writable;
+    if (!PyArg_ParseTuple(args, "OOp:pack", &value, &pointer_type, &writable))
+        return NULL;
+    if (!strchr("bcBChHiIqQfd", element->code))
+        Py_RETURN_NONE;
+    if (PyList_CheckExact(value))
+        return copy_list(element, value, pointer_type);
+    if (!PyObject_CheckBuffer(value))
+        Py_RETURN_NONE;
+    return lend_buffer(element, value, pointer_type, writable);
 }
 
 /* --- calls -------------------------------------------------------------------------------------------------------- */

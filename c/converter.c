@@ -217,6 +217,8 @@ converter_dealloc(Converter *self)
 
 static PyMethodDef converter_methods[] = {
     {"wrap", (PyCFunction)converter_wrap, METH_O, "wrap(back): put a Python callable behind what it gives back, in place."},
+    {"pack", (PyCFunction)arrays_pack, METH_VARARGS,
+     "pack(value, pointer_type, writable) → memory with the plain numbers of a list, or of a buffer in place; or None."},
     {"read", (PyCFunction)converter_read, METH_VARARGS, "read(memory, offset) → the value there."},
     {"read_at", (PyCFunction)converter_read_at, METH_O, "read_at(address) → the value there; nothing is checked."},
     {"write", (PyCFunction)converter_write, METH_VARARGS,

@@ -116,6 +116,8 @@ typedef struct {
     char plain;                /* so is the result, and nothing is temporary */
     char structs;              /* as plain, but that structs are passed or returned in registers */
     char hidden;               /* the result goes through a hidden first pointer (registers) */
+    char counted, viewed;      /* whether calls ask the plan for arrays, and whether callbacks do */
+    char after;                /* a callback's result is more than a conversion: outputs, or views to end */
     char owned;                /* the result or an output is the caller's to free */
     char foreign;              /* `abi` is another than the platform's own, and libffi's matter alone */
     ffi_abi abi;
@@ -128,8 +130,6 @@ typedef struct {
     char callback_ready;
     unsigned long long calls, callbacks;
     PyObject *arrays;          /* the Python object that knows its arrays and their lengths (arrays.c), or NULL */
-    char counted, viewed;      /* whether calls ask it, and whether callbacks do */
-    char after;                /* a callback's result is more than a conversion: outputs, or views to end */
 } Trampoline;
 
 enum { CRITICAL = 1, ERRNO = 2, CHECK = 4, RETRY = 8 };
@@ -280,6 +280,7 @@ int arrays_receive(Trampoline *t, PyObject *callable, PyObject *raw, PyObject **
 PyObject *arrays_spread(Trampoline *t, PyObject *callable, PyObject *received, PyObject *result, PyObject **boxes,
                         Frame *frame);
 void arrays_end(PyObject *received, PyObject *callable);
+PyObject *arrays_pack(Converter *element, PyObject *args);
 
 /* results.c */
 int word_passes(const Converter *c, char check, uint64_t word);

@@ -35,7 +35,6 @@ def _plain(codes: dict[str, str]) -> dict[str, Any]:
 _INTEGERS = _plain({"b": "int8_t", "B": "uint8_t", "c": "int8_t", "C": "uint8_t", "h": "int16_t", "H": "uint16_t",
                     "i": "int32_t", "I": "uint32_t", "q": "int64_t", "Q": "uint64_t"})  # fmt: skip
 _REALS = _plain({"f": "float", "d": "double"})
-_INT, _INT_AND_FLOAT = {int}, {int, float}
 
 
 def fill(memory: ForeignMemory, values: list) -> None:
@@ -88,23 +87,17 @@ def taker(array: Array, writable: bool = False) -> Callable[[Any], tuple[Any, in
     """
     array = Array(array.target, array.length)  # without its counter: that is what converters are registered for
     element, length = array.target, array.length
-    plain = _INTEGERS.get(element.code) or _REALS.get(element.code)
-    if plain is None:
-        return lambda value: _take(array, value, writable)
-    packed, kinds = cffi.new_array_type(plain, None), _INT_AND_FLOAT if element.code in _REALS else _INT
-    pointer_type, size, alignment = Pointer(element).backend, element.size, element.alignment
-    guarded = _backend.Guarded
+    pack, pointer_type, size = element.converter.pack, Pointer(element).backend, element.size or 1
+    size_of = _backend.size_of
 
     def take(value: Any) -> tuple[Any, int | None]:
-        """The commonest, numbers in a list, are copied at once."""
-        if type(value) is list and kinds.issuperset(map(type, value)) and array not in registered:
-            try:
-                data = cffi.newp(packed, value)
-            except (OverflowError, TypeError):  # what follows says which it is
-                return _take(array, value, writable)
-            count = len(data)
-            if length is None or length == count:
-                return guarded(pointer_type, count * size, alignment, int(cffi.cast(_UINTPTR, data)), data), count
+        """The commonest, numbers in a list or a buffer, go the quick way."""
+        if array not in registered:
+            found = pack(value, pointer_type, writable)
+            if found is not None:
+                count = size_of(found) // size
+                if length is None or length == count:
+                    return found, count
         return _take(array, value, writable)
 
     return take
