@@ -219,6 +219,40 @@ def test_ctrl_c_while_c_calls_back_comes_out_of_the_call():
     )
 
 
+# --- what a callback is given and gives -------------------------------------------------------------------------------
+
+
+def test_structs_strings_and_numbers_are_written_through_c_s_pointers():
+    source = """
+    #include <string.h>
+    struct point { int x, y; };
+    struct line { struct point from, to; const char *name; };
+    long try_it(long (*f)(struct point, struct line *, struct point *, double *, const char **))
+    {
+        struct point given = {1, 2}, out = {0, 0};
+        struct line line = {{3, 4}, {5, 6}, "line"};
+        double half = 0.5;
+        const char *text = "text";
+        long result = f(given, &line, &out, &half, &text);
+        return result == 7 && line.to.y == 60 && out.x == 10 && out.y == 20 && half == 1.5 && !strcmp(text, "TEXT");
+    }
+    """
+    point = epsilon.define_c_struct("point", [("x", "int"), ("y", "int")])
+    line = epsilon.define_c_struct("line", [("from_", point), ("to", point), ("name", "string")])
+    seen = []
+
+    def receive(given, pointer, half, text):
+        found = epsilon.deref(pointer)
+        seen.extend([given.x, given.y, found.from_.x, found.name, half, text])
+        found.to.y = 60
+        return 7, point(10, 20), half + 1, text.upper()
+
+    parameters = [point, ("pointer", line), ("out", point), ("inout", "double"), ("inout", "string")]
+    with epsilon.make_callback(receive, "long", parameters) as callback:
+        assert load_c(source).bind("try_it", "long", ["pointer"])(callback) == 1
+    assert seen == [1, 2, 3, "line", 0.5, "text"]
+
+
 # --- re-entrancy ------------------------------------------------------------------------------------------------------
 
 

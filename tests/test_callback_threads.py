@@ -347,6 +347,22 @@ def test_a_thread_that_ends_while_it_is_waited_for(c, patient, nobody_else):
     assert isinstance(out[0], epsilon.ForeignError) and "the thread that made it has ended" in str(out[0])
 
 
+def test_a_thread_of_c_s_that_ended_is_not_waited_for(c, impatient, nobody_else, unraisable):
+    """It made the callback; its thread state may be there still."""
+    made = []
+
+    def make(x):
+        made.append(epsilon.make_callback(abs, *UNARY, thread="queue", on_error=-1))
+        return callbacks.run_pending()
+
+    with epsilon.make_callback(make, *UNARY) as maker:
+        assert c.on_thread(maker, 0) == 0
+    for _ in range(3):
+        with pytest.raises(epsilon.ForeignError):
+            c.apply(made[0], 1)
+    assert unraisable == []
+
+
 def test_a_thread_that_waits_in_c_for_the_one_that_waits_for_it(c, impatient, unraisable):
     """The foreign call that it waits in raises, and says which call it is."""
     answers = []
