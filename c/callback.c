@@ -20,6 +20,7 @@ slot_forget(Slot *slot)
     Py_CLEAR(slot->name);
     Py_CLEAR(slot->file);
     Py_CLEAR(slot->kept);
+    Py_CLEAR(slot->answerer);
     Py_CLEAR(slot->returned);
     PyMem_Free(slot->answer);
     slot->answer = NULL;
@@ -140,18 +141,23 @@ slot_set_answer(Slot *slot, PyObject *on_error)
 static PyObject *
 callback_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    PyObject *trampoline, *callable, *on_error = Py_None;
+    PyObject *trampoline, *callable, *on_error = Py_None, *function = NULL, *answerer = Py_None;
+    int give = 0;
     if (kwargs && PyDict_GET_SIZE(kwargs)) {
         PyErr_SetString(PyExc_TypeError, "Callback takes no keyword arguments");
         return NULL;
     }
-    if (!PyArg_ParseTuple(args, "O!O|O:Callback", &TrampolineType, &trampoline, &callable, &on_error))
+    if (!PyArg_ParseTuple(args, "O!O|OOOp:Callback", &TrampolineType, &trampoline, &callable, &on_error, &function, &answerer,
+                          &give))
         return NULL;
     threads_bury();
     Slot *slot = slot_take();
     if (!slot)
         return NULL;
     slot->trampoline = (Trampoline *)Py_NewRef(trampoline);
+    slot->give = (char)give;
+    if (answerer != Py_None)
+        slot->answerer = Py_NewRef(answerer);
     Callback *self = NULL;
     if (slot_set_answer(slot, on_error) == 0 && slot_aim(slot) == 0)
         self = (Callback *)type->tp_alloc(type, 0);
@@ -162,6 +168,7 @@ callback_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         return NULL;
     }
     self->callable = Py_NewRef(callable);
+    self->function = Py_NewRef(function && function != Py_None ? function : callable);
     self->slot = slot;
     self->code = slot->code;
     slot->callback = self;
@@ -176,8 +183,15 @@ callback_end(Callback *self, int collected)
         return;
     self->slot = NULL;
     slot->callback = NULL;
-    slot_note_end(slot, self->callable, collected);
+    slot_note_end(slot, self->function, collected);
     slot_retire(slot);
+    if (self->callable == self->function)
+        return;
+    /* calls that wait for another thread need wait no longer; the slot, which is retired, may be gone after this */
+    PyObject *done = PyObject_CallMethod(self->callable, "ended", "OOi", slot->name, slot->file, slot->line);
+    if (!done)
+        PyErr_WriteUnraisable(self->callable);
+    Py_XDECREF(done);
 }
 
 static PyObject *
@@ -204,13 +218,16 @@ callback_exit(Callback *self, PyObject *Py_UNUSED(args))
 static PyObject *
 callback_call(Callback *self, PyObject *args, PyObject *kwargs)
 {
-    return PyObject_Call(self->callable, args, kwargs);
+    return PyObject_Call(self->function, args, kwargs);
 }
 
 static int
 callback_traverse(Callback *self, visitproc visit, void *arg)
 {
     Py_VISIT(self->callable);
+    Py_VISIT(self->function);
+    if (self->slot)
+        Py_VISIT(self->slot->answerer); /* the slot is this callback's alone until it ends */
     return 0;
 }
 
@@ -229,6 +246,7 @@ static int
 callback_clear(Callback *self)
 {
     Py_XSETREF(self->callable, Py_NewRef(Py_None)); /* what is left of it may still be looked at */
+    Py_XSETREF(self->function, Py_NewRef(Py_None));
     return 0;
 }
 
@@ -241,6 +259,7 @@ callback_dealloc(Callback *self)
     if (self->weakrefs)
         PyObject_ClearWeakRefs((PyObject *)self);
     Py_CLEAR(self->callable);
+    Py_CLEAR(self->function);
     Py_TYPE(self)->tp_free(self);
 }
 
@@ -267,7 +286,7 @@ callback_get_signature(Callback *self, void *Py_UNUSED(closure))
 static PyObject *
 callback_get_doc(Callback *self, void *Py_UNUSED(closure))
 {
-    return PyObject_GetAttrString(self->callable, "__doc__");
+    return PyObject_GetAttrString(self->function, "__doc__");
 }
 
 static PyObject *
@@ -280,18 +299,18 @@ static PyObject *
 callback_getattro(PyObject *self, PyObject *name)
 {
     PyObject *found = PyObject_GenericGetAttr(self, name);
-    if (found || !PyErr_ExceptionMatches(PyExc_AttributeError) || !((Callback *)self)->callable)
+    if (found || !PyErr_ExceptionMatches(PyExc_AttributeError) || !((Callback *)self)->function)
         return found;
     PyErr_Clear();
-    return PyObject_GetAttr(((Callback *)self)->callable, name);
+    return PyObject_GetAttr(((Callback *)self)->function, name);
 }
 
 static PyObject *
 callback_repr(Callback *self)
 {
     PyObject *signature = callback_get_signature(self, NULL);
-    PyObject *text = self->slot ? PyUnicode_FromFormat("<callback %R at %p: %S>", self->callable, self->code, signature)
-                                : PyUnicode_FromFormat("<closed callback %R at %p>", self->callable, self->code);
+    PyObject *text = self->slot ? PyUnicode_FromFormat("<callback %R at %p: %S>", self->function, self->code, signature)
+                                : PyUnicode_FromFormat("<closed callback %R at %p>", self->function, self->code);
     Py_XDECREF(signature);
     return text;
 }
@@ -304,8 +323,8 @@ static PyMethodDef callback_methods[] = {
 };
 
 static PyMemberDef callback_members[] = {
-    {"callable", T_OBJECT, offsetof(Callback, callable), READONLY, "the Python callable"},
-    {"__wrapped__", T_OBJECT, offsetof(Callback, callable), READONLY, NULL},
+    {"callable", T_OBJECT, offsetof(Callback, function), READONLY, "the Python callable"},
+    {"__wrapped__", T_OBJECT, offsetof(Callback, function), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 

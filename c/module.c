@@ -101,21 +101,15 @@ static PyMethodDef methods[] = {
     {"conventions", conventions, METH_NOARGS, "The calling conventions of this platform, by name."},
     {"errno", shim_errno, METH_NOARGS, "The errno of this thread's last call under errno=True."},
     {"set_errno", shim_set_errno, METH_O, "Set what errno() gives on this thread."},
+    {"own_calls", shim_own_calls, METH_NOARGS, "This thread's foreign calls in progress, for leave_to."},
+    {"leave_to", shim_leave_to, METH_VARARGS, "Leave an exception to the foreign call that a thread is in, if any."},
     {NULL, NULL, 0, NULL},
 };
 
-static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT,
-    .m_name = "epsilon._shim",
-    .m_doc = "Floor 0 of Epsilon in C: trampolines, closures, guarded memory.",
-    .m_size = -1,
-    .m_methods = methods,
-};
-
-PyMODINIT_FUNC PyInit__shim(void);
-
-PyMODINIT_FUNC
-PyInit__shim(void)
+/* The objects and the hooks are static: one Python at a time.  A subinterpreter is refused, for callbacks could not tell
+ * whose they are. */
+static int
+execute(PyObject *module)
 {
     static const struct {
         const char *name;
@@ -124,22 +118,47 @@ PyInit__shim(void)
         {"Cell", &CellType},           {"Guarded", &GuardedType},   {"Converter", &ConverterType},
         {"Trampoline", &TrampolineType}, {"Function", &FunctionType}, {"Callback", &CallbackType},
     };
+    if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
+        PyErr_SetString(PyExc_ImportError, "epsilon._shim does not support subinterpreters");
+        return -1;
+    }
     if (convert_init() < 0 || threads_init() < 0)
-        return NULL;
-    PyObject *module = PyModule_Create(&definition);
-    if (!module)
-        return NULL;
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        return -1;
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         if (PyType_Ready(types[i].type) < 0 ||
-            PyModule_AddObjectRef(module, types[i].name, (PyObject *)types[i].type) < 0) {
-            Py_DECREF(module);
-            return NULL;
-        }
-    }
+            PyModule_AddObjectRef(module, types[i].name, (PyObject *)types[i].type) < 0)
+            return -1;
     if (PyModule_AddIntConstant(module, "has_registers", HAVE_REGISTERS) < 0 ||
-        PyModule_AddIntConstant(module, "has_eightbytes", HAVE_EIGHTBYTES) < 0) {
-        Py_DECREF(module);
-        return NULL;
-    }
-    return module;
+        PyModule_AddIntConstant(module, "has_eightbytes", HAVE_EIGHTBYTES) < 0 ||
+        PyModule_AddIntConstant(module, "has_thunks", HAVE_THUNKS) < 0)
+        return -1;
+    return 0;
+}
+
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, execute},
+#if PY_VERSION_HEX >= 0x030C0000
+    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
+#endif
+#if PY_VERSION_HEX >= 0x030D0000
+    {Py_mod_gil, Py_MOD_GIL_USED}, /* a free-threaded Python takes its GIL back: everything here relies on it */
+#endif
+    {0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "epsilon._shim",
+    .m_doc = "Floor 0 of Epsilon in C: trampolines, closures, guarded memory.",
+    .m_size = 0,
+    .m_methods = methods,
+    .m_slots = slots,
+};
+
+PyMODINIT_FUNC PyInit__shim(void);
+
+PyMODINIT_FUNC
+PyInit__shim(void)
+{
+    return PyModuleDef_Init(&definition);
 }

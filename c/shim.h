@@ -33,6 +33,11 @@
 #define INTEGER_REGISTERS 0
 #define FLOAT_REGISTERS 0
 #endif
+#if defined(__x86_64__) && defined(__ELF__) && !defined(__ILP32__)
+#define HAVE_THUNKS 1
+#else
+#define HAVE_THUNKS 0
+#endif
 #define REGISTERS (INTEGER_REGISTERS + FLOAT_REGISTERS)
 #define HAVE_REFERENCES (HAVE_REGISTERS && !HAVE_EIGHTBYTES) /* AAPCS64: large structs travel as the address of a copy */
 
@@ -165,7 +170,8 @@ typedef struct Slot Slot;
 typedef struct Callback {
     PyObject_HEAD
     Slot *slot;         /* NULL once it is closed */
-    PyObject *callable;
+    PyObject *callable; /* what C's call runs: the function, or what takes it to the right thread (epsilon/dispatch.py) */
+    PyObject *function; /* what the user gave */
     PyObject *weakrefs;
     void *code;
 } Callback;
@@ -180,10 +186,12 @@ struct Slot {
     void *closure_code;
     char *answer;            /* what C gets instead of a result, or NULL for zeros */
     PyObject *kept;          /* what `answer` points to, or NULL */
+    PyObject *answerer;      /* on_error as a callable: (exception) → what C gets, or NULL */
     PyObject *name, *file;   /* of the closed callback */
     int line;
     int entered;             /* C calls that are in it now; it serves nobody else meanwhile */
     char jump, hidden;       /* of the trampoline: read before the GIL is there */
+    char give;               /* a string goes to C as a malloc'ed copy, which is C's to free */
     PyObject *returned;      /* thread → what the last result given to C there points to; or NULL */
     struct Slot *next;       /* in the queue */
 };
@@ -309,7 +317,10 @@ int threads_init(void);
 PyGILState_STATE thread_enter(void);
 void threads_bury(void);
 
-/* upcall.c: what thunks and libffi's closures call */
+/* upcall.c: what thunks and libffi's closures call; and how an exception gets to another thread's foreign call */
+void park(Record *record, PyObject *context);
+PyObject *shim_own_calls(PyObject *, PyObject *);
+PyObject *shim_leave_to(PyObject *, PyObject *);
 void thunk_run(void *user, ThunkCall *call);
 void upcall_closure(ffi_cif *cif, void *where, void **pointers, void *user);
 

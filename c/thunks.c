@@ -8,7 +8,7 @@
  */
 #include "shim.h"
 
-#if defined(__x86_64__) && defined(__ELF__) && !defined(__ILP32__)
+#if HAVE_THUNKS
 
 #define THUNKS 16384
 #define STRING_(x) #x

@@ -6,6 +6,8 @@
  * The GIL: a callback may come while this thread holds it (a critical call), while it has let go of it (a default call),
  * or on a thread that Python has never seen.  The Record says which thread state made the call; whether that state is the
  * current one says whether the GIL is held.  Without a Record, PyGILState_Ensure decides (threads.c).
+ *
+ * What happens when there is no result (a wrong one, an exception, a closed callback) is told at `fail`.
  */
 #include "shim.h"
 
@@ -37,7 +39,7 @@ finalizing(void)
 }
 
 /* Park the exception that is set, for the foreign call that C is in. */
-static void
+void
 park(Record *record, PyObject *context)
 {
     if (!record) {
@@ -54,6 +56,41 @@ park(Record *record, PyObject *context)
         PyErr_WriteUnraisable(context);
     Py_XDECREF(result);
     Py_DECREF(exception);
+}
+
+/* Where this thread keeps its Records, as a number; it holds for as long as the thread lives.  None for a thread whose
+ * state may outlive it (threads.c): of its end nobody would learn in time. */
+PyObject *
+shim_own_calls(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none))
+{
+    PyObject *dict = PyThreadState_GetDict();
+    if (!dict || PyDict_GetItemString(dict, "epsilon.thread"))
+        Py_RETURN_NONE;
+    return PyLong_FromVoidPtr(&current_record);
+}
+
+/* leave_to(thread, exception): park it for the foreign call that another thread is in; whether it is in one.  `thread.calls`
+ * is what own_calls gave there, and None from the thread's end on.  The GIL is what makes this safe: nothing lets go of it
+ * between that look and the end of this function, and a call takes its Record off only after it has the GIL again. */
+PyObject *
+shim_leave_to(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    PyObject *thread, *exception;
+    if (!PyArg_ParseTuple(args, "OO:leave_to", &thread, &exception))
+        return NULL;
+    PyObject *calls = PyObject_GetAttrString(thread, "calls");
+    if (!calls)
+        return NULL;
+    Record **place = calls == Py_None ? NULL : PyLong_AsVoidPtr(calls);
+    Record *record = place ? __atomic_load_n(place, __ATOMIC_ACQUIRE) : NULL;
+    Py_DECREF(calls);
+    if (!record)
+        return PyErr_Occurred() ? NULL : Py_NewRef(Py_False);
+    if (exception != Py_None) {
+        give_exception(Py_NewRef(exception));
+        park(record, Py_None);
+    }
+    Py_RETURN_TRUE;
 }
 
 /* Write a word as libffi wants a closure's result: integers widened to ffi_arg. */
@@ -74,6 +111,14 @@ put_result(const Converter *c, uint64_t word, void *where)
         memcpy(where, &word, sizeof word);
 }
 
+/* A copy of a string that C frees. */
+static uint64_t
+give_copy(uint64_t word)
+{
+    return word ? (uintptr_t)strdup((const char *)(uintptr_t)word) : 0;
+}
+
+/* The declared answer, or zero.  No Python: it is also given when Python is gone. */
 static void
 answer(const Slot *slot, void *where)
 {
@@ -90,7 +135,7 @@ answer(const Slot *slot, void *where)
     uint64_t word = 0;
     if (slot->answer)
         memcpy(&word, slot->answer, sizeof word);
-    put_result(c, word, where);
+    put_result(c, slot->give ? give_copy(word) : word, where);
 }
 
 /* A str or buffer that C got must outlive the return: it is kept until this slot's next return on this thread. */
@@ -236,19 +281,6 @@ spread_arrays(Trampoline *t, PyObject *callable, PyObject *received, PyObject *r
     return proper;
 }
 
-/* C called a closed callback: answer, and let the enclosing call say so. */
-static void
-run_closed(Slot *slot, Record *record, void *where)
-{
-    slot->entered++;
-    answer(slot, where);
-    PyObject *exception = PyObject_CallFunction(hooks.closed, "OOi", slot->name, slot->file, slot->line);
-    if (exception)
-        give_exception(exception);
-    park(record, slot->name);
-    slot->entered--;
-}
-
 /* Convert the result for C; 0 or -1. */
 static int
 convert_result(Slot *slot, Converter *c, PyObject *result, void *where, Frame *frame)
@@ -268,8 +300,76 @@ convert_result(Slot *slot, Converter *c, PyObject *result, void *where, Frame *f
     put_result(c, word, where);
     if (LIKELY(!frame->count && c->code != 'z'))
         return 0;
+    if (slot->give) {
+        uint64_t copy = give_copy(word);
+        put_result(c, copy, where);
+        if (copy || !word)
+            return 0;
+        PyErr_NoMemory();
+        return -1;
+    }
     frame_keep(frame, Py_NewRef(result));
     return keep_result(slot, frame);
+}
+
+/* What on_error, a callable, answers to the exception; where it fails itself C gets zero, and the exception a note. */
+static void
+ask_answerer(Slot *slot, PyObject *exception, void *where)
+{
+    Converter *c = slot->trampoline->result;
+    PyObject *kept[OWNED_PER_PARAMETER + 1];
+    Frame frame = {kept, 0, NULL};
+    PyObject *result = PyObject_CallOneArg(slot->answerer, exception);
+    if (result && result != Py_None && c->code != 'v' && convert_result(slot, c, result, where, &frame) < 0) {
+        explain(slot->answerer, -2);
+        Py_CLEAR(result);
+    }
+    if (!result || result == Py_None)
+        answer(slot, where);
+    if (!result) {
+        PyObject *second = take_exception();
+        PyObject *done = PyObject_CallFunctionObjArgs(hooks.another, exception, second, NULL);
+        if (!done)
+            PyErr_WriteUnraisable(slot->answerer);
+        Py_XDECREF(done);
+        Py_XDECREF(second);
+    }
+    Py_XDECREF(result);
+    while (frame.count)
+        Py_DECREF(frame.items[--frame.count]);
+}
+
+/* There is no result, and the exception that is set says why: C gets the answer, and its caller the exception. */
+static void
+fail(Slot *slot, Record *record, PyObject *context, void *where)
+{
+    if (slot->answerer) {
+        PyObject *exception = take_exception();
+        ask_answerer(slot, exception, where);
+        give_exception(exception);
+    }
+    else
+        answer(slot, where);
+    park(record, context);
+}
+
+/* C called a closed callback: answer, and let the enclosing call say so. */
+static void
+run_closed(Slot *slot, Record *record, void *where)
+{
+    slot->entered++;
+    PyObject *exception = PyObject_CallFunction(hooks.closed, "OOi", slot->name, slot->file, slot->line);
+    if (exception)
+        give_exception(exception);
+    fail(slot, record, slot->name, where);
+    slot->entered--;
+}
+
+/* What an error is said to be in: the function that the user gave, where the callback has not ended meanwhile. */
+static PyObject *
+shown(const Slot *slot, PyObject *callable)
+{
+    return slot->callback ? slot->callback->function : callable;
 }
 
 #define SMALL_CALLBACK 14
@@ -301,13 +401,13 @@ run(Slot *slot, Record *record, void *where, Arguments from)
         for (const Parameter *end = p + t->count; p < end; p++) {
             PyObject *argument = read_word(p->converter, from.words[p->word]);
             if (UNLIKELY(!argument)) {
-                explain(callable, (int)(p - t->parameters));
+                explain(shown(slot, callable), (int)(p - t->parameters));
                 goto out;
             }
             vector[++given] = argument;
         }
     else if (UNLIKELY(t->viewed)) {
-        int count = receive_arrays(t, callable, from, vector, &received);
+        int count = receive_arrays(t, shown(slot, callable), from, vector, &received);
         if (UNLIKELY(count < 0))
             goto out;
         given = count;
@@ -318,7 +418,7 @@ run(Slot *slot, Record *record, void *where, Arguments from)
                 continue;
             PyObject *argument = read_argument(t, i, from);
             if (UNLIKELY(!argument)) {
-                explain(callable, i);
+                explain(shown(slot, callable), i);
                 goto out;
             }
             vector[++given] = argument;
@@ -330,10 +430,10 @@ run(Slot *slot, Record *record, void *where, Arguments from)
     if (UNLIKELY(!result))
         goto out;
     if (UNLIKELY(t->after)) {
-        result = t->viewed ? spread_arrays(t, callable, received, result, from, &frame)
+        result = t->viewed ? spread_arrays(t, shown(slot, callable), received, result, from, &frame)
                            : spread_outputs(t, result, from, &frame);
         if (!result) {
-            explain(callable, -1);
+            explain(shown(slot, callable), -1);
             goto out;
         }
         if (keep_result(slot, &frame) < 0)
@@ -349,16 +449,12 @@ run(Slot *slot, Record *record, void *where, Arguments from)
     else
         done = t->result->code == 'v' || convert_result(slot, t->result, result, where, &frame) == 0;
     if (UNLIKELY(!done))
-        explain(callable, -1);
+        explain(shown(slot, callable), -1);
 out:
     if (UNLIKELY(!done)) {
-        PyObject *exception = take_exception();
-        answer(slot, where);
-        if (exception)
-            give_exception(exception);
-        park(record, callable);
+        fail(slot, record, shown(slot, callable), where);
         if (received)
-            arrays_end(received, callable);
+            arrays_end(received, shown(slot, callable));
     }
     while (given)
         Py_DECREF(vector[given--]);

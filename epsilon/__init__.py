@@ -12,7 +12,7 @@ Python, the functions below.  ``import epsilon`` imports neither Hy nor pycparse
 
 from epsilon._backend import Callback, Function, errno, set_errno
 from epsilon._macros import MacroTable as _MacroTable
-from epsilon.callbacks import callback, make_callback
+from epsilon.callbacks import call_async, callback, make_callback
 from epsilon.errors import (
     CallbackClosedError,
     CompilerError,
@@ -61,6 +61,7 @@ hyx_null_pointerXquestion_markX = is_null_pointer
 
 __all__ = [
     "alignof",
+    "call_async",
     "Callback",
     "callback",
     "CallbackClosedError",

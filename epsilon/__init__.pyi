@@ -1,5 +1,6 @@
 # The Python face for type checkers: what `import epsilon` offers, with types that the code is too dynamic to say.
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from asyncio import AbstractEventLoop
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from types import ModuleType, TracebackType
 from typing import Any, ClassVar, Final, Literal, TypeAlias, TypeVar, final, overload
@@ -271,12 +272,28 @@ class Callback:
         self, type: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None, /
     ) -> None: ...
 
+_Thread: TypeAlias = Literal["any", "same", "queue", "loop"] | AbstractEventLoop
+
 def callback(
-    result: _Type, parameters: _Types | None = None, *, on_error: Any = None
+    result: _Type,
+    parameters: _Types | None = None,
+    *,
+    on_error: Any = None,
+    thread: _Thread = "any",
+    give: bool = False,
+    abi: _Abi | None = None,
 ) -> Callable[[Callable[..., Any]], Callback]: ...
 def make_callback(
-    function: Callable[..., Any], result: _Type, parameters: _Types | None = None, *, on_error: Any = None
+    function: Callable[..., Any],
+    result: _Type,
+    parameters: _Types | None = None,
+    *,
+    on_error: Any = None,
+    thread: _Thread = "any",
+    give: bool = False,
+    abi: _Abi | None = None,
 ) -> Callback: ...
+def call_async(function: Any, /, *arguments: Any, **keywords: Any) -> Coroutine[Any, Any, Any]: ...
 
 # --- structs ---
 

@@ -8,6 +8,7 @@ and nothing else.  ``EPSILON_STRATEGY`` forces a strategy for the whole process:
 from __future__ import annotations
 
 import os
+import sys
 from types import ModuleType
 
 STRATEGIES = ("registers", "libffi", "cffi")
@@ -22,20 +23,48 @@ why_no_shim: str | None = None
 if strategy is not None and strategy not in STRATEGIES:
     raise ImportError(f"EPSILON_STRATEGY={strategy!r}: the strategies are {', '.join(STRATEGIES)}")
 
+
+def refuse_subinterpreter() -> None:
+    """Raise ImportError unless this is the main interpreter: C may call on a thread that says nothing of
+    interpreters."""
+    for name in ("_interpreters", "_xxsubinterpreters"):  # CPython 3.13, before it
+        try:
+            interpreters = __import__(name)
+        except ImportError:
+            continue
+        if interpreters.get_current() != interpreters.get_main():
+            raise ImportError(
+                "Epsilon does not work in a subinterpreter: C's callbacks could not tell to which interpreter they "
+                "belong; import it in the main interpreter"
+            )
+        return
+
+
+def asked_by_doctor() -> bool:
+    """Whether this is the command ``epsilon doctor``, which must live to say what is wrong."""
+    command = sys.orig_argv[-2:]
+    return command[1:] == ["doctor"] and os.path.basename(command[0]) == "epsilon"
+
+
 if strategy == "cffi":
     why_no_shim = "EPSILON_STRATEGY=cffi asks for cffi's ABI mode"
 else:
     try:
         from epsilon import _shim as shim
     except ImportError as error:
+        refuse_subinterpreter()
         why_no_shim = f"the C shim is not built or cannot be loaded: {error}"
-        if strategy is not None:
+        if strategy is not None and not asked_by_doctor():
             raise ImportError(f"EPSILON_STRATEGY={strategy} needs the shim: {why_no_shim}") from error
 
 if shim is not None:
     implementation: ModuleType = shim
 else:
+    refuse_subinterpreter()
     from epsilon import _abi as implementation
+
+    if hasattr(sys, "_is_gil_enabled") and not sys._is_gil_enabled():  # the shim takes it back by itself
+        raise ImportError("Epsilon without its shim needs the GIL: run this Python with PYTHON_GIL=1")
 
 Callback = implementation.Callback
 Cell = implementation.Cell
@@ -44,6 +73,8 @@ Function = implementation.Function
 Guarded = implementation.Guarded
 Trampoline = implementation.Trampoline
 errno = implementation.errno
+leave_to = implementation.leave_to
+own_calls = implementation.own_calls
 set_errno = implementation.set_errno
 set_hooks = implementation.set_hooks
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from epsilon import functions, structs
-from epsilon.callbacks import make_callback
+from epsilon.callbacks import call_async, make_callback
 from epsilon.converters import convert_from_foreign, convert_to_foreign
 from epsilon.enums import EnumType, define_c_enum, define_c_flags
 from epsilon.functions import shared_call
@@ -23,8 +23,8 @@ from epsilon.usertypes import define_c_type, define_foreign_type
 from epsilon.variables import foreign_variable
 
 __all__ = [
-    "alignof", "bind", "callback", "converter", "declare", "define_c_enum", "define_c_flags", "define_c_type",
-    "define_foreign_type", "define_library", "deref", "enumeration", "foreign_alloc", "foreign_memory",
+    "alignof", "bind", "call_async", "callback", "converter", "declare", "define_c_enum", "define_c_flags",
+    "define_c_type", "define_foreign_type", "define_library", "deref", "enumeration", "foreign_alloc", "foreign_memory",
     "foreign_variable", "function", "get_or_create_trampoline", "make_callback", "pinned_array", "pooled_memory",
     "register_signature", "shared_call", "sizeof", "struct",
 ]  # fmt: skip
@@ -67,7 +67,14 @@ def declare(library: Any, text: str, **options: Any) -> Any:
     return library_for(library).declare(text, **options)
 
 
-def callback(declaration: str, special: Special = None, on_error: Any = None, abi: Any = "default") -> Callable:
+def callback(
+    declaration: str,
+    special: Special = None,
+    on_error: Any = None,
+    abi: Any = "default",
+    thread: Any = "any",
+    give: bool = False,
+) -> Callable:
     """``defcallback``: a decorator that makes a function one that C can call as it is declared.  Frozen.
 
     >>> @callback("int compare_ints(const int *a, const int *b);", special={0: ("in", "int"), 1: ("in", "int")})
@@ -79,7 +86,7 @@ def callback(declaration: str, special: Special = None, on_error: Any = None, ab
     [1, 2, 3]
     """
     _, signature, _ = functions.read_declaration(declaration, None, None, special, abi)
-    return lambda body: make_callback(body, signature, on_error=on_error)
+    return lambda body: make_callback(body, signature, on_error=on_error, thread=thread, give=give)
 
 
 def struct(declaration: str, special: Special = None, name: str | None = None) -> Any:

@@ -11,6 +11,8 @@ import shlex
 import struct
 import subprocess
 import sys
+import sysconfig
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import epsilon
@@ -22,6 +24,8 @@ Missing = list[tuple[Need, str]]
 DISTRIBUTION = "epsilon-ffi"
 # What a child runs to try a strategy: it names the strategy that it really uses, then puts it to the test.
 TRIAL = "from epsilon import doctor; print(doctor.strategy_here(), flush=True); doctor.trial()"
+# The same for the pages that callbacks jump to.
+PAGES = "from epsilon import doctor; print(doctor.callback_pages())"
 
 
 def version_fits(version: str, specifiers: str) -> bool:
@@ -105,15 +109,57 @@ def strategy_here() -> str:
     return epsilon.lib_open("libc").bind("strlen", "size", ["string"]).strategy
 
 
+def permissions(address: int) -> str | None:
+    """What the page at *address* allows, as ``/proc/self/maps`` says it ("r-xp"); None where there is no such file.
+
+    >>> permissions(0) is None
+    True
+    """
+    try:
+        lines = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        pages, allowed, *_ = line.split()
+        first, end = (int(number, 16) for number in pages.split("-"))
+        if first <= address < end:
+            return allowed
+    return None
+
+
+def callback_pages() -> str:
+    """What C jumps to when it calls a callback here: thunks or closures, and what their pages allow.
+
+    A callback of two ints has a thunk where there are any; one of twenty needs the stack, and so always a closure.
+    """
+    owner = "cffi" if _backend.shim is None else "libffi"
+    few, many = (epsilon.make_callback(lambda *numbers: 0, "int", ["int"] * count) for count in (2, 20))
+    allowed = permissions(many.address)
+    if allowed is None:
+        text = f"not known here whether {owner}'s closures are in pages that are writable and executable at once"
+    elif "w" in allowed and "x" in allowed:
+        text = f"{owner}'s closures are in pages that are WRITABLE AND EXECUTABLE at once ({allowed})"
+    else:
+        text = f"{owner}'s closures are in pages that are never writable and executable at once ({allowed})"
+    if few.signature.trampoline.strategy != "registers" or not getattr(_backend.shim, "has_thunks", False):
+        return text
+    return f"thunks, whose pages are never writable, where arguments are in registers; else {text}"
+
+
+def run_here(code: str, strategy: str) -> subprocess.CompletedProcess[str]:
+    """Run *code* in a child process with that EPSILON_STRATEGY."""
+    code = f"import sys; sys.path[:] = {sys.path!r}; {code}"
+    environment = {**os.environ, "EPSILON_STRATEGY": strategy}
+    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+
+
 def try_strategy(name: str) -> tuple[str, str]:
     """Run the trial in a child process with ``EPSILON_STRATEGY`` *name*: the strategy really used, and what went wrong.
 
     In a child, because a wrong call may end the process that makes it. An empty *name* takes the default; what went
     wrong is empty when nothing did.
     """
-    code = f"import sys; sys.path[:] = {sys.path!r}; {TRIAL}"
-    environment = {**os.environ, "EPSILON_STRATEGY": name}
-    child = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    child = run_here(TRIAL, name)
     used = child.stdout.strip()
     if child.returncode == 0:
         return used, ""
@@ -139,6 +185,8 @@ def report_versions(report: Report) -> None:
     """Epsilon, Python, the platform, and the dependencies."""
     print(f"Epsilon {epsilon.__version__}")
     report.line("Python", f"{platform.python_version()} ({platform.python_implementation()}), {sys.executable}")
+    if sysconfig.get_config_var("Py_GIL_DISABLED"):
+        report.line("free threading", "this Python can do without the GIL; Epsilon relies on it and takes it back")
     system = [platform.system(), platform.release(), platform.machine(), *platform.libc_ver()]
     report.line("platform", " ".join(filter(None, system)))
     for name, version, wrong in dependencies():
@@ -172,7 +220,10 @@ def report_shim(report: Report, missing: Missing) -> bool:
         return False
     install = install_command([(need, reason) for need, reason in missing if need.wanted_by == "shim"])
     steps = " && ".join(filter(None, [install, rebuild_command()]))
-    report.line("epsilon._shim", f"missing, cffi serves in its place, more slowly: {_backend.why_no_shim}", steps)
+    meanwhile = "cffi serves in its place, more slowly"
+    if _backend.strategy is not None:
+        meanwhile = f"EPSILON_STRATEGY={_backend.strategy} needs it, and so nothing works"
+    report.line("epsilon._shim", f"missing, {meanwhile}: {_backend.why_no_shim}", steps)
     return False
 
 
@@ -193,6 +244,15 @@ def report_strategies(report: Report, *, shim_loaded: bool) -> None:
             report.line(name, "works, the default here" if name == default else "works")
 
 
+def report_pages(report: Report, *, shim_loaded: bool) -> None:
+    """Where C jumps to when it calls a callback: whether code there could be overwritten."""
+    print("\nCallbacks, by what C jumps to")
+    for name in ("", "cffi") if shim_loaded else ("cffi",):
+        child = run_here(PAGES, name)
+        if child.returncode == 0:
+            report.line(name or "shim", child.stdout.strip())
+
+
 def examine() -> int:
     """Print the whole report; the exit status: 0 when all works, 1 when something that should be there is missing."""
     report = Report()
@@ -200,6 +260,7 @@ def examine() -> int:
     missing = missing_needs("shim", "examples")
     shim_loaded = report_shim(report, missing)
     report_strategies(report, shim_loaded=shim_loaded)
+    report_pages(report, shim_loaded=shim_loaded)
     report_system(report, missing, shim_loaded=shim_loaded)
     if report.troubles:
         print("\nTo put right:")

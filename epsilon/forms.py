@@ -18,6 +18,7 @@ from hy.errors import HySyntaxError
 from hy.model_patterns import FORM, KEYWORD, whole
 from hy.models import Expression, Keyword, List, String, Symbol, Tuple
 
+from epsilon.callbacks import THREADS
 from epsilon.declarator import parse_body
 from epsilon.errors import ForeignTypeError, nearest
 from epsilon.form_types import (
@@ -210,6 +211,11 @@ SIGNATURE = (
 ).named("the result's type, or a registered name,")
 #: what shared-call calls, with literal types or without
 CALLED = ((FUNCTION + (TYPED >> list)) | (TARGET + SIGNATURE)).named('a function, ("symbol" LIBRARY),')
+
+#: what call-async calls: a function, or what shared-call calls
+CALLED_ASYNC = (((some(_is_pair) >> _pair) + SIGNATURE) >> (lambda found: [found[0], *found[1]])) | (
+    value("a function") >> (lambda model: [model])
+)
 
 
 def type_list(types: tuple[list[Type], bool]) -> List:
@@ -477,9 +483,15 @@ def _dashed(word: str) -> str:
     return word.replace("_", "-")
 
 
-_WORDS = {"check": _one_of("check", CHECKS), "abi": _one_of("calling convention", ABIS)}
+def _thread(model: Any) -> Any:
+    """A thread policy, or a form that gives an asyncio loop; a bare symbol is a variable."""
+    return model if isinstance(model, Symbol) else _one_of("thread policy", THREADS)(model)
+
+
+_WORDS = {"check": _one_of("check", CHECKS), "abi": _one_of("calling convention", ABIS), "thread": _thread}
 #: of ``define-foreign-type``: the base's form, and the functions
 FOREIGN_TYPE = options("base", "to-foreign", "from-foreign") >> _foreign_type
+CALLBACK_OPTIONS = options("on-error", "thread", "give", "abi")
 FUNCTION_OPTIONS = options(*OPTIONS)
 #: where ``:count`` may also stand without its name
 COUNT = maybe(value("a count"))

@@ -13,7 +13,7 @@ from operator import index
 
 import _cffi_backend as cffi
 
-from epsilon import _backend
+from epsilon import _backend, _interrupts
 from epsilon.errors import (
     CallbackClosedError,
     ForeignError,
@@ -334,7 +334,7 @@ def adapt(found: CType, value: Any) -> Any:
 
 
 def explain(who: Any, index: int, error: BaseException) -> BaseException:
-    """Put the function and the parameter (``index`` -1: the result) into a conversion's error."""
+    """Put the function and the parameter (``index`` -1: the result, -2: on_error's) into a conversion's error."""
     if not isinstance(error, ForeignError) or error.function is not None:
         return error
     if isinstance(who, Declaration):
@@ -347,7 +347,8 @@ def explain(who: Any, index: int, error: BaseException) -> BaseException:
     elif isinstance(who, _backend.Trampoline):
         head, signature, name = f"trampoline of {who.signature}", who.signature, ""
     else:
-        place = "the result" if index < 0 else f"parameter {index + 1}"
+        named = {-1: "the result", -2: "the answer of on_error"}
+        place = named.get(index) or f"parameter {index + 1}"
         error.args = (f"callback {getattr(who, '__qualname__', who)}: {place}: {error.args[0]}",)
         return error
     found = signature.result if index < 0 else signature.parameters[index]
@@ -395,7 +396,8 @@ def arrange(who: Any, arguments: tuple, keywords: dict[str, Any] | None) -> Any:
 
 
 def retrying(declaration: Declaration) -> None:
-    """A call that failed is about to be made again."""
+    """A call that failed is about to be made again, unless it was cancelled."""
+    _interrupts.check()
 
 
 def callback_closed(name: str, file: str | None, line: int) -> CallbackClosedError:

@@ -146,33 +146,34 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
   "(defcallback NAME RESULT ((PARAMETER TYPE) …) :OPTION VALUE … BODY …)
 
   Define ``NAME`` as a function that C can call, and Lisp too. The options are ``:on-error``, what C gets when the body
-  raises, and ``:abi``. A string before other forms is the docstring. ::
+  raises, ``:thread``, ``:give`` and ``:abi``; they mean what they mean for ``make_callback``. A string before other forms
+  is the docstring. ::
 
       (defcallback compare-ints :int ((a (:in :int)) (b (:in :int)))
         (- a b))
       (qsort array 8 4 compare-ints)"
   (setv [name result parameters options body]
         (forms.read _hy_compiler "defcallback" fields
-          [forms.NAME forms.RESULT forms.PARAMETER-LIST (forms.options "on-error" "abi") (many FORM)]))
+          [forms.NAME forms.RESULT forms.PARAMETER-LIST forms.CALLBACK-OPTIONS (many FORM)]))
   (setv [text special] (forms.prototype (forms.c-name name) result parameters))
   `(defn [(~(runtime _hy_compiler 'callback) ~text ~@(forms.keywords :special special #** options))]
      ~name [~@(forms.inputs parameters)]
      ~@body))
 
 (defmacro make-callback [_hy_compiler #* fields]
-  "(make-callback FUNCTION RESULT (TYPE …) :on-error VALUE)
+  "(make-callback FUNCTION RESULT (TYPE …) :OPTION VALUE …)
 
   An object that C can call: a pointer to a C function that calls ``FUNCTION``, for as long as the object lives. A
-  registered name may stand in place of the types. ::
+  registered name may stand in place of the types. The options are those of ``defcallback``. ::
 
       (make-callback (fn [x] (* x 2)) :int '(:int))"
   (setv [function signature options]
         (forms.read _hy_compiler "make-callback" fields
-          [(forms.any-form "a function") forms.SIGNATURE (forms.options "on-error")]))
+          [(forms.any-form "a function") forms.SIGNATURE forms.CALLBACK-OPTIONS]))
   `(~(runtime _hy_compiler 'make-callback) ~function ~@signature ~@(forms.keywords #** options)))
 
 (defmacro with-callback [_hy_compiler #* fields]
-  "(with-callback (NAME FUNCTION RESULT (TYPE …) :on-error VALUE) BODY …)
+  "(with-callback (NAME FUNCTION RESULT (TYPE …) :OPTION VALUE …) BODY …)
 
   Make a callback for the length of the body. A list of such bindings makes several. ::
 
@@ -181,12 +182,24 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
   (setv [bindings body]
         (forms.read _hy_compiler "with-callback" fields
           [(forms.bindings "(NAME FUNCTION RESULT (TYPE …))"
-             forms.NAME (forms.any-form "a function") forms.SIGNATURE (forms.options "on-error"))
+             forms.NAME (forms.any-form "a function") forms.SIGNATURE forms.CALLBACK-OPTIONS)
            (many FORM)]))
   (within
     (lfor [name function signature options] bindings
       [name `(~(runtime _hy_compiler 'make-callback) ~function ~@signature ~@(forms.keywords #** options))])
     body))
+
+(defmacro call-async [_hy_compiler #* fields]
+  "(call-async FUNCTION ARGUMENT …)
+
+  To be awaited: a blocking foreign call on a thread of its own, off the asyncio loop. ``(\"symbol\" LIBRARY)``, the
+  result's type and the parameter types may stand in place of the function, as in ``shared-call``. ::
+
+      (await (call-async my-strlen \"hello\"))
+      (await (call-async '(\"usleep\" \"libc\") :int '(:unsigned-int) 1000))"
+  (setv [function arguments]
+        (forms.read _hy_compiler "call-async" fields [forms.CALLED-ASYNC (many FORM)]))
+  `(~(runtime _hy_compiler 'call-async) ~@function ~@arguments))
 
 
 ;;; Structs

@@ -43,6 +43,61 @@ def test_the_doctor_finds_this_installation_in_order():
     assert done.stderr == ""
 
 
+def test_the_doctor_says_which_pages_callbacks_are_in(capsys):
+    """What it says is what /proc/self/maps says of the closures of this very process."""
+    if not Path("/proc/self/maps").exists():
+        assert "not known here" in doctor.callback_pages()
+        return
+    text = doctor.callback_pages()
+    callback = epsilon.make_callback(lambda *numbers: 0, "int", ["int"] * 20)  # needs the stack: no thunk
+    allowed = None
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        first, end = (int(number, 16) for number in line.split()[0].split("-"))
+        if first <= callback.address < end:
+            allowed = line.split()[1]
+    assert allowed is not None and "x" in allowed and f"({allowed})" in text
+    assert ("WRITABLE AND EXECUTABLE" in text) is ("w" in allowed)
+    assert ("cffi's closures" if _backend.shim is None else "libffi's closures") in text
+
+
+@pytest.mark.skipif(not getattr(_backend.shim, "has_thunks", False), reason="there are no thunks here")
+def test_thunks_are_in_pages_that_are_never_writable():
+    callback = epsilon.make_callback(abs, "int", ["int"])
+    if callback.signature.trampoline.strategy == "registers":
+        assert doctor.permissions(callback.address) == "r-xp"
+        assert doctor.callback_pages().startswith("thunks, whose pages are never writable")
+    else:
+        assert not doctor.callback_pages().startswith("thunks")
+
+
+def test_elsewhere_the_pages_are_not_known(monkeypatch):
+    monkeypatch.setattr(doctor, "permissions", lambda address: None)
+    assert "not known here whether" in doctor.callback_pages()
+
+
+def test_the_doctor_tells_of_free_threading(monkeypatch, capsys):
+    monkeypatch.setattr(doctor.sysconfig, "get_config_var", lambda name: 1 if name == "Py_GIL_DISABLED" else None)
+    doctor.report_versions(doctor.Report())
+    assert "free threading  this Python can do without the GIL; Epsilon relies on it" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("strategy", ["registers", "libffi"])
+def test_a_forced_strategy_without_its_shim_is_told_and_no_traceback(strategy):
+    """The package itself refuses; its doctor says why."""
+    hidden = "import sys, runpy; sys.modules['epsilon._shim'] = None; "
+    code = f"{hidden}sys.orig_argv = ['python', '/bin/epsilon', 'doctor']; sys.argv = ['epsilon', 'doctor']; "
+    code += "runpy.run_module('epsilon', run_name='__main__')"
+    environment = {**os.environ, "EPSILON_STRATEGY": strategy, "PYTHONPATH": str(Path(epsilon.__file__).parent.parent)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr == "", done.stderr
+    assert (
+        f"missing, EPSILON_STRATEGY={strategy} needs it, and so nothing works: the C shim is not built" in done.stdout
+    )
+    code = hidden + "import epsilon"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert f"EPSILON_STRATEGY={strategy} needs the shim" in done.stderr
+
+
 def test_version_and_help(capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main(["--version"])

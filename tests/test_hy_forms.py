@@ -154,7 +154,8 @@ def test_the_run_time_is_frozen():
     assert {name: list(inspect.signature(getattr(_runtime, name)).parameters) for name in _runtime.__all__} == {
         "alignof": ["type"],
         "bind": ["library", "declaration", "special", "symbols", "options"],
-        "callback": ["declaration", "special", "on_error", "abi"],
+        "call_async": ["function", "arguments", "keywords"],
+        "callback": ["declaration", "special", "on_error", "abi", "thread", "give"],
         "converter": ["direction", "python_type", "type"],
         "declare": ["library", "text", "options"],
         "define_c_enum": ["name", "constants", "type"],
@@ -169,7 +170,7 @@ def test_the_run_time_is_frozen():
         "foreign_variable": ["name", "library", "type"],
         "function": ["library", "declaration", "special"],
         "get_or_create_trampoline": ["result", "parameters"],
-        "make_callback": ["function", "result", "parameters", "on_error"],
+        "make_callback": ["function", "result", "parameters", "on_error", "thread", "give", "abi"],
         "pinned_array": ["array"],
         "pooled_memory": ["type", "count"],
         "register_signature": ["name", "result", "parameters", "replace", "abi"],
@@ -369,8 +370,9 @@ def test_a_macro_that_is_not_there():
 
 def test_every_macro_is_exported_and_explained():
     wanted = {
-        "alignof", "declare-c", "defcallback", "defconverter", "defcvar", "define-c-enum", "define-c-flags",
-        "define-c-struct", "define-c-struct-auto", "define-c-type", "define-foreign-type", "define-library",
+        "alignof", "call-async", "declare-c", "defcallback", "defconverter", "defcvar", "define-c-enum",
+        "define-c-flags", "define-c-struct", "define-c-struct-auto", "define-c-type", "define-foreign-type",
+        "define-library",
         "defshared", "defshared-with-errno", "deref", "foreign-alloc", "get-or-create-trampoline", "make-callback",
         "register-signature", "shared-call", "sizeof", "struct-ref", "with-c-struct", "with-callback",
         "with-foreign-batch", "with-foreign-memory", "with-pinned-array", "with-pooled-memory",

@@ -36,13 +36,21 @@ _ended: deque[Slot] = deque()
 class Slot:
     """One closure: who is behind it, or what is left of him."""
 
-    __slots__ = ("closure", "entered", "file", "kept", "line", "name", "result", "reference", "results", "trampoline")
+    __slots__ = (
+        "answered", "answerer", "closure", "entered", "file", "give", "kept", "line", "name", "reference", "result",
+        "results", "trampoline", "waiting",
+    )  # fmt: skip
 
-    def __init__(self, trampoline: Trampoline, callback: Callback, on_error: Any):
+    def __init__(self, trampoline: Trampoline, callback: Callback, on_error: Any, give: bool):
         _free_oldest()
         self.trampoline = trampoline
         self.reference = weak_reference(callback, self.collected)
         self.name = _name_of(callback.callable)
+        #: what takes calls to another thread, if anything does: it is told of the end
+        self.waiting = None if callback._callable is callback._function else weak_reference(callback._callable)
+        #: on_error as a callable, once the Callback, which has it till then, is gone
+        self.answerer: Callable[[BaseException], Any] | None = None
+        self.give = give
         self.file: str | None = None
         self.line = 0
         #: what the on_error value points to
@@ -52,7 +60,8 @@ class Slot:
         #: thread → what its last result points to
         self.results: dict[int, tuple] = {}
         self.result = trampoline.result
-        self.closure = cffi.callback(trampoline.callback_type, self.enter, self.answer(on_error), self.failed)
+        self.answered = self.answer(on_error)
+        self.closure = cffi.callback(trampoline.callback_type, self.enter, self.answered, self.failed)
         _live[self] = None
 
     def answer(self, on_error: Any) -> Any:
@@ -74,17 +83,19 @@ class Slot:
         self.entered.append(None)
         errno = cffi.get_errno()  # C's own: it gets it back, whatever is called meanwhile
         try:
-            return self.run(callback._callable, raw)
+            callable_, function = callback._callable, callback._function
+            del callback  # it may end while it waits for another thread
+            return self.run(callable_, function, raw)
         finally:
             cffi.set_errno(errno)
             self.entered.pop()
 
-    def run(self, callable_: Callable[..., Any], raw: tuple) -> Any:
+    def run(self, callable_: Callable[..., Any], function: Callable[..., Any], raw: tuple) -> Any:
         """Call with the arguments that C passed; what cffi gets."""
         trampoline = self.trampoline
         received = None
         if trampoline.viewed:
-            arguments, received = trampoline.arrays.receive(callable_, self.values(raw))
+            arguments, received = trampoline.arrays.receive(function, self.values(raw))
         else:
             arguments = [self.value(place, raw) for place, each in enumerate(trampoline.parameters) if each.takes]
         try:
@@ -95,10 +106,16 @@ class Slot:
             raise
         kept: list[Any] = []
         try:
-            made = self.convert(callable_, result, raw, kept, received)
+            made = self.convert(function, result, raw, kept, received)
         except BaseException as error:
-            explain(callable_, -1, error)
+            explain(function, -1, error)
             raise
+        return self.hand_over(made, result, kept)
+
+    def hand_over(self, made: Any, result: Any, kept: list[Any]) -> Any:
+        """What C gets of a converted result: what it points to lives on, here or as C's own copy."""
+        if self.give:
+            return _copy(made)
         if kept:
             kept.append(result)
             self.results[get_ident()] = tuple(kept)
@@ -121,10 +138,10 @@ class Slot:
             for place, parameter in enumerate(parameters)
         )
 
-    def convert(self, callable_: Callable[..., Any], result: Any, raw: tuple, kept: list[Any], received: Any) -> Any:
+    def convert(self, function: Callable[..., Any], result: Any, raw: tuple, kept: list[Any], received: Any) -> Any:
         """What the callable returned, as cffi takes it."""
         if received is not None:
-            result, boxes, pointed = self.trampoline.arrays.spread(callable_, received, result)
+            result, boxes, pointed = self.trampoline.arrays.spread(function, received, result)
             self.fill(boxes, raw, kept)
             if pointed:
                 kept.append(pointed)
@@ -161,10 +178,37 @@ class Slot:
                 if pointer:
                     parameter.target.store(pointer, value, kept)
 
-    def failed(self, kind: type, exception: BaseException, traceback: Any) -> None:
-        """``enter`` raised, and C has the answer."""
+    def failed(self, kind: type, exception: BaseException, traceback: Any) -> Any:
+        """``enter`` raised: what C gets; None is the answer that cffi has."""
         callback = None if self.reference is None else self.reference()
-        park(exception.with_traceback(traceback), self.name if callback is None else callback._callable)
+        answer = None
+        errno = cffi.get_errno()
+        try:
+            answerer = self.answerer if callback is None else callback._answerer
+            if answerer is not None:
+                answer = self.ask(answerer, exception)
+            elif self.give:
+                answer = _copy(self.answered)
+        except BaseException as error:
+            hooks.another(exception, error)
+        park(exception.with_traceback(traceback), self.name if callback is None else callback._function)
+        cffi.set_errno(errno)
+        return answer
+
+    def ask(self, answerer: Callable[[BaseException], Any], exception: BaseException) -> Any:
+        """What on_error, a callable, answers."""
+        result = answerer(exception)
+        if result is None or self.result.code == "v":
+            return None
+        kept: list[Any] = []
+        try:
+            made = self.result.put(result, kept)
+        except BaseException as error:
+            explain(answerer, -2, error)
+            raise
+        if self.result.base.code == "z":
+            kept.append(made)
+        return self.hand_over(self.trampoline.give(made), result, kept)
 
     # --- the end ---
 
@@ -181,6 +225,23 @@ class Slot:
         if frame is not None:
             self.file, self.line = frame.f_code.co_filename, frame.f_lineno
         _ended.append(self)
+        waiting = None if self.waiting is None else self.waiting()
+        if waiting is not None:
+            waiting.ended(self.name, self.file, self.line)
+
+
+def _copy(text: Any) -> Any:
+    """A malloc'ed copy of a C string, which C frees."""
+    global _strdup
+    if not text:
+        return text
+    if _strdup is None:
+        characters = cffi.new_pointer_type(cffi.new_primitive_type("char"))
+        _strdup = cffi.load_library(None, 0).load_function(cffi.new_function_type((characters,), characters), "strdup")
+    return _strdup(text)
+
+
+_strdup: Any = None
 
 
 def _free_oldest() -> None:
@@ -206,13 +267,25 @@ def _name_of(callable_: Callable[..., Any]) -> Any:
 class Callback(CodePointer):
     """A C function pointer with a Python callable behind it."""
 
-    __slots__ = ("__weakref__", "_address", "_callable", "_slot", "_trampoline")
+    __slots__ = ("__weakref__", "_address", "_answerer", "_callable", "_function", "_slot", "_trampoline")
 
-    def __init__(self, trampoline: Trampoline, callable: Callable[..., Any], on_error: Any = None, /):
+    def __init__(
+        self,
+        trampoline: Trampoline,
+        callable: Callable[..., Any],
+        on_error: Any = None,
+        function: Callable[..., Any] | None = None,
+        answerer: Callable[[BaseException], Any] | None = None,
+        give: bool = False,
+        /,
+    ):
         if not isinstance(trampoline, Trampoline):
             raise TypeError("trampoline is a Trampoline")
         self._trampoline, self._callable = trampoline, callable
-        self._slot = Slot(trampoline, self, on_error)
+        #: what the user gave, where the callable takes it to another thread
+        self._function = callable if function is None else function
+        self._answerer = answerer
+        self._slot = Slot(trampoline, self, on_error, give)
         self._address = int(cffi.cast(UINTPTR, self._slot.closure))
 
     def _code(self) -> int:
@@ -222,6 +295,14 @@ class Callback(CodePointer):
         """End it: C gets the on_error value from now on."""
         self._slot.end(sys._getframe(1))
 
+    def __del__(self) -> None:
+        """C may call on: the slot outlives its callback, and so does what answers.  (Before, the slot must not have
+        it: an on_error that refers to its own callback would keep it alive.)"""
+        try:
+            self._slot.answerer = self._answerer
+        except AttributeError:  # it was never made
+            pass
+
     def __enter__(self) -> Callback:
         return self
 
@@ -230,7 +311,7 @@ class Callback(CodePointer):
 
     def __call__(self, /, *arguments: Any, **keywords: Any) -> Any:
         """From Python, a callback is the callable that it was made of."""
-        return self._callable(*arguments, **keywords)
+        return self._function(*arguments, **keywords)
 
     @property
     def address(self) -> int:
@@ -240,7 +321,7 @@ class Callback(CodePointer):
     @property
     def callable(self) -> Callable[..., Any]:
         """The Python callable."""
-        return self._callable
+        return self._function
 
     __wrapped__ = callable
 
@@ -261,12 +342,12 @@ class Callback(CodePointer):
 
     @property
     def __doc__(self) -> str | None:
-        return self._callable.__doc__
+        return self._function.__doc__
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(object.__getattribute__(self, "_callable"), name)
+        return getattr(object.__getattribute__(self, "_function"), name)
 
     def __repr__(self) -> str:
         if self.closed:
-            return f"<closed callback {self._callable!r} at {self._address:#x}>"
-        return f"<callback {self._callable!r} at {self._address:#x}: {self._trampoline.signature}>"
+            return f"<closed callback {self._function!r} at {self._address:#x}>"
+        return f"<callback {self._function!r} at {self._address:#x}: {self._trampoline.signature}>"

@@ -104,6 +104,27 @@ def park(exception: BaseException, context: object) -> None:
         unraisable(error, context)
 
 
+def own_calls() -> list[Record]:
+    """This thread's foreign calls in progress."""
+    return local.records
+
+
+def leave_to(thread: Any, exception: BaseException | None, /) -> bool:
+    """Leave an exception to the foreign call that a thread is in; whether it is in one.  ``thread.calls`` is what
+    ``own_calls`` gave there, and None from the thread's end on."""
+    try:
+        record = thread.calls[-1]
+    except (IndexError, TypeError):
+        return False
+    if exception is None:
+        return True
+    if record:
+        hooks.another(record[0], exception)
+    else:
+        record.append(exception)
+    return True
+
+
 def unraisable(exception: BaseException, context: object) -> None:
     """What PyErr_WriteUnraisable does: ``sys.unraisablehook`` is told, and nothing is raised."""
     # Python has no name for the type of the hook's argument, but the default hook insists on it.
