@@ -29,7 +29,7 @@ OUTPUTS = {
         "  Kebnekaise     2096.8 m",
         "  Møllehøj        170.9 m",
         "  above 2000 m: {'Galdhøpiggen': 2469.0, 'Kebnekaise': 2096.8}",
-        "  refused: no such column: height",
+        "  refused: sqlite3_exec(...) gave 1: no such column: height",
     ],
     "openssl.hy": [
         "OpenSSL ...",
