@@ -151,7 +151,7 @@ invoke(Trampoline *t, void *address, Cell *cell, Function *f, PyObject *who, PyO
         memcpy(again, temporaries, again_size);
 
     for (long attempt = 1;; attempt++) {
-        if (UNLIKELY(!arguments_alive(args, t->taken)))
+        if (UNLIKELY(!arguments_alive(args, t->taken)) || UNLIKELY(!arguments_alive(frame.items, frame.count)))
             goto out;
 
         /* in the air: from here to the landing nothing but C runs on this thread, and callbacks */

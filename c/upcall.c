@@ -418,8 +418,10 @@ run(Slot *slot, Record *record, void *where, Arguments from)
     if (LIKELY(t->words_only) && LIKELY(!t->outputs) && LIKELY(from.words != NULL))
         for (const Parameter *end = p + t->count; p < end; p++) {
             PyObject *argument = read_word(p->converter, from.words[p->word]);
-            if (UNLIKELY(!argument))
+            if (UNLIKELY(!argument)) {
+                explain(shown(slot, callable), (int)(p - t->parameters));
                 goto out;
+            }
             vector[++given] = argument;
         }
     else if (UNLIKELY(t->viewed)) {
@@ -433,8 +435,10 @@ run(Slot *slot, Record *record, void *where, Arguments from)
             if (p[i].optional)
                 continue;
             PyObject *argument = read_argument(t, i, from);
-            if (UNLIKELY(!argument))
+            if (UNLIKELY(!argument)) {
+                explain(shown(slot, callable), i);
                 goto out;
+            }
             vector[++given] = argument;
         }
     size_t nargsf = (size_t)given | PY_VECTORCALL_ARGUMENTS_OFFSET;
@@ -462,8 +466,6 @@ run(Slot *slot, Record *record, void *where, Arguments from)
     }
     else
         done = t->result->code == 'v' || convert_result(slot, t->result, result, where, &frame) == 0;
-    if (UNLIKELY(t->outputs) && done && frame.count)
-        done = keep_result(slot, &frame) == 0;
     if (UNLIKELY(!done))
         explain_result(slot, callable);
 out:

@@ -24,13 +24,12 @@ from epsilon.typesystem import (
     TAGS,
     TYPEDEFS,
     CType,
-    Enumeration,
     FunctionType,
     StructCType,
     new_tagged,
     tagged,
-    underlying,
 )
+from epsilon.typesystem.enumerations import Enumeration, underlying
 from epsilon.variables import ForeignVariable, check_variable
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from epsilon import _backend
-from epsilon.enums import EnumType
 from epsilon.structs import Layout, Struct, StructType
 from epsilon.typesystem import (
     SYSTEM_TYPEDEFS,
@@ -11,11 +10,11 @@ from epsilon.typesystem import (
     Converted,
     CType,
     Direction,
-    Enumeration,
     FunctionPointer,
     FunctionType,
     Pointer,
     StructCType,
+    TypeObject,
 )
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
@@ -40,13 +39,13 @@ def cdef(module: ModuleType | dict[str, Any]) -> str:
     functions = [value for _, value in objects if isinstance(value, _backend.Function)]
     callbacks = [(name, value) for name, value in objects if isinstance(value, _backend.Callback) and value.signature]
     used: dict[CType, None] = {}
-    for found in [*structs, *(value.ctype for _, value in objects if isinstance(value, EnumType))]:
+    for found in [*structs, *(value.ctype for _, value in objects if isinstance(value, TypeObject))]:
         _use(found, used)
     for signature in [*(f.signature for f in functions), *(c.signature for _, c in callbacks)]:
         for found in (signature.result, *signature.parameters):
             _use(found, used)
     lines = [f"typedef {_plain(found)} {found.name};" for found in used if found in SYSTEM_TYPEDEFS.values()]
-    lines += {found.tag: found.definition() for found in used if isinstance(found, Enumeration)}.values()
+    lines += {found.tag: found.definition() for found in used if isinstance(found, Converted)}.values()
     newest = {(found.kind, found.tag): found for found in [*used, *structs] if isinstance(found, StructCType)}
     lines += [_definition(found) for found in used if found in newest.values()]
     lines += list(dict.fromkeys(f"{function.declaration.prototype};" for function in functions))
@@ -65,7 +64,7 @@ def _use(found: CType, used: dict[CType, None]) -> None:
         used[found] = None
         for member in found.fields or ():
             _use(member.ctype, used)
-    elif isinstance(found, Converted) and not (isinstance(found, Enumeration) and found.is_plain):
+    elif isinstance(found, Converted) and not found.is_plain:
         _use(found.base, used)
     elif isinstance(found, (Pointer, Direction, Array, FunctionPointer)):
         _use(found.target, used)

@@ -9,8 +9,8 @@ from _collections_abc import Mapping, Sequence  # collections.abc, without all o
 
 from epsilon.errors import ForeignTypeError, nearest, shorten
 from epsilon.expressions import ctype
-from epsilon.typesystem import ENUMS, NAMED, Enumeration, TypeObject, underlying
-from epsilon.typesystem.enumerations import constant_name
+from epsilon.typesystem import ENUMS, NAMED, TypeObject
+from epsilon.typesystem.enumerations import Enumeration, constant_name, underlying
 from epsilon.usertypes import new_name
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
@@ -131,11 +131,6 @@ def _define(kind: type, name: Any, constants: Any, type: Any) -> Any:
     found = read_enumeration(kind is FlagsType, tag, constants, type)
     ENUMS[tag] = NAMED[tag] = found
     return kind(found)
-
-
-def type_object(found: Enumeration) -> EnumType:
-    """What a user gets for the type of an enum or flags."""
-    return (FlagsType if found.flags else EnumType)(found)
 
 
 def read_enumeration(flags: bool, tag: str, constants: Any, type: Any = None) -> Enumeration:

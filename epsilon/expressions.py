@@ -18,9 +18,9 @@ from epsilon.typesystem import (
     WORDS,
     Array,
     Buffer,
+    Converted,
     CType,
     Direction,
-    Enumeration,
     FunctionPointer,
     FunctionType,
     OwnedPointer,
@@ -28,7 +28,6 @@ from epsilon.typesystem import (
     String,
     StructCType,
     TypeObject,
-    UserType,
     linked,
     owned_type,
     pointer_to,
@@ -222,7 +221,7 @@ def _enumeration(kind: str):
             found = ENUMS.get(tag)
             if found is None:
                 raise ForeignTypeError(f"unknown {kind} {tag!r}{nearest(tag, ENUMS)}")
-        if not isinstance(found, Enumeration) or found.kind != kind:
+        if getattr(found, "kind", "") != kind:
             raise ForeignTypeError(f"({kind!r}, {shorten(name)}): the name of {kind} or its type is wanted")
         return found
 
@@ -336,10 +335,8 @@ def spell(found: CType) -> Any:
         return ["array", spell(found.target), *(length if found.counter is None else [{"length": found.counter}])]
     if isinstance(found, StructCType):
         return [found.kind, found.tag]
-    if isinstance(found, Enumeration):
-        return [found.kind, found.tag, {"constants": list(map(list, found.constants)), "type": spell(found.base)}]
-    if isinstance(found, UserType):
-        return found.name
+    if isinstance(found, Converted):
+        return found.expression(spell)
     if isinstance(found, FunctionPointer):
         target = found.target
         abi = [] if target.abi == "default" else [{"abi": target.abi}]

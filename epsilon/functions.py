@@ -13,7 +13,7 @@ from operator import index
 
 import _cffi_backend as cffi
 
-from epsilon import _backend
+from epsilon import _backend, _interrupts
 from epsilon.errors import (
     CallbackClosedError,
     ForeignError,
@@ -347,8 +347,9 @@ def explain(who: Any, index: int, error: BaseException) -> BaseException:
     elif isinstance(who, _backend.Trampoline):
         head, signature, name = f"trampoline of {who.signature}", who.signature, ""
     else:
-        what = "the result" if index == -1 else "the answer of on_error"
-        error.args = (f"callback {getattr(who, '__qualname__', who)}: {what}: {error.args[0]}",)
+        named = {-1: "the result", -2: "the answer of on_error"}
+        place = named.get(index) or f"parameter {index + 1}"
+        error.args = (f"callback {getattr(who, '__qualname__', who)}: {place}: {error.args[0]}",)
         return error
     found = signature.result if index < 0 else signature.parameters[index]
     place = "result" if index < 0 else f"parameter {index + 1}{name}"
@@ -395,7 +396,8 @@ def arrange(who: Any, arguments: tuple, keywords: dict[str, Any] | None) -> Any:
 
 
 def retrying(declaration: Declaration) -> None:
-    """A call that failed is about to be made again."""
+    """A call that failed is about to be made again, unless it was cancelled."""
+    _interrupts.check()
 
 
 def callback_closed(name: str, file: str | None, line: int) -> CallbackClosedError:

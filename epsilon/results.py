@@ -17,8 +17,6 @@ from epsilon.typesystem import (
     WORDS,
     CType,
     Direction,
-    EnumValue,
-    FlagsValue,
     Pointer,
     String,
     same_representation,
@@ -139,8 +137,8 @@ class _ByCode:
 
     def __call__(self, failure: Failure) -> Any:
         found = self.table.get(failure.code)
-        if found is None and isinstance(failure.code, (EnumValue, FlagsValue)):
-            found = self.table.get(failure.code.value)
+        if found is None:  # an enum's name is looked up as its number, too
+            found = self.table.get(getattr(failure.code, "value", None))
         if found is None and failure.errno is not None:
             import errno
 
@@ -234,7 +232,9 @@ def releaser(who: Any, free: Any) -> Callable[[Any], Any]:
     library = getattr(who, "library", None) or process
     found = library._releasers.get(free)
     if found is None:
-        home = library if library.find((free,)) is not None else process
+        # C's own free is that of the process, as C code has it: another allocator may be loaded before the C library
+        places = (process, library) if free == "free" else (library, process)
+        home = next((place for place in places if place.find((free,)) is not None), process)
         found = Declaration((free,), home, Signature("void", ("pointer",))).function()
         library._releasers[free] = found
     return found

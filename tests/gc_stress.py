@@ -39,8 +39,11 @@ def every_callback_collects() -> Iterator[None]:
 
     made = callbacks.Callback
 
-    def make(trampoline: Any, function: Callable[..., Any], *on_error: Any, **options: Any) -> Any:
-        return made(trampoline, collecting(function), *on_error, **options)
+    def make(trampoline: Any, runs: Callable[..., Any], on_error: Any = None, function: Any = None, *rest: Any) -> Any:
+        if function is not None and function is not runs:  # a dispatcher runs it on some thread, and is told of the end
+            return made(trampoline, runs, on_error, function, *rest)
+        wrapped = collecting(runs)
+        return made(trampoline, wrapped, on_error, wrapped, *rest)
 
     callbacks.Callback = make
     gc.collect()

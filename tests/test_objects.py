@@ -54,6 +54,8 @@ struct node with_data(int id, void *data) { struct node n = {id, data}; return n
 void *data_behind(struct node *n) { return n->data; }
 void *many(int a, double b, long c, float d, void *p, int e, int f, int g, double h, void *q) { return a ? p : q; }
 void *global_data;
+void *first(void **p) { return *p; }
+void swap_two(void **p) { void *q = p[0]; p[0] = p[1]; p[1] = q; }
 
 typedef struct { int (*f)(void *); void *user; int result; } Job;
 static void *work(void *job) { Job *j = job; j->result = j->f(j->user); return NULL; }
@@ -155,7 +157,7 @@ def test_c_that_keeps_the_pointer_finds_the_object_behind_a_handle():
 def test_c_that_keeps_the_pointer_of_a_call_meets_an_error_that_says_so():
     run = epsilon.make_callback(lambda user, x: 1, "int", ["object", "int"])
     CREATE(Thing(), run, None)
-    with pytest.raises(epsilon.ForeignMemoryError, match="handle of an object that has ended.*object_handle"):
+    with pytest.raises(epsilon.ForeignMemoryError, match="callback .*: parameter 1: .* object that has ended.*object_"):
         RUN(7)
     with pytest.raises(epsilon.ForeignMemoryError, match=r"what_is_kept\(\): result \(void \*\): got 0x"):
         C.bind("what_is_kept", "object", [])()
@@ -196,6 +198,11 @@ def test_a_handle_passes_as_a_pointer():
     assert C.bind("identity", "object", ["pointer"])(handle) is thing
     with pytest.raises(epsilon.ForeignTypeError, match="wanted None, a pointer to int"):
         C.bind("identity", "object", [("pointer", "int")])(handle)
+
+
+def test_an_object_that_is_no_pointer_is_told_how_to_pass():
+    with pytest.raises(epsilon.ForeignTypeError, match=r"got .*Thing.*; any Python object passes as an :object"):
+        C.bind("identity", "pointer", ["pointer"])(Thing())
 
 
 def test_a_handle_ends_with_its_collection_and_keeps_the_object_until_then():
@@ -317,6 +324,14 @@ def test_memory_and_variables_hold_objects():
     variable.value = things
     assert variable.value is things
     variable.value = None
+
+
+def test_arrays_of_objects():
+    things = [Thing(), Thing()]
+    first = C.bind("first", "object", [("array", "object")])
+    assert first(things) is things[0] and first([None]) is None
+    swap = C.bind("swap_two", "void", [("inout", ("array", "object", 2))])
+    assert swap(things) == things[::-1] and swap([None, "x"]) == ["x", None]
 
 
 @pytest.mark.parametrize("first", [0, 1])

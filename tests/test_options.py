@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import gc
 import pickle
+import platform
 import signal
 
 import pytest
-from clib import load_c, run_child, shim_only
+from clib import compile_c, load_c, run_child, shim_only
 
 import epsilon
 from epsilon.libc import free
@@ -391,6 +392,13 @@ def test_free_of_an_output(c):
     assert c.bind("int texts_live(void)")() == 0
 
 
+def test_an_owned_output_is_shown_as_c_has_it(c):
+    text = c.bind("text_out", "int", ["string", ("out", ("string", {"free": "text_free"}))])
+    assert repr(text) == "int text_out(const char *, const char **)"
+    make = c.bind("handle_make", "int", ["string", ("out", ("pointer", "void", {"free": "handle_close"}))])
+    assert repr(make) == "int handle_make(const char *, void **)"
+
+
 def test_a_text_that_is_not_valid_is_freed_all_the_same(c):
     bad = c.bind("bad_text", ("string", {"free": "text_free"}), [])
     with pytest.raises(epsilon.ForeignValueError, match="offset 0"):
@@ -447,6 +455,58 @@ def test_free_is_looked_up_in_the_process_where_the_library_has_none(c):
     assert load_c("#include <string.h>\nchar *copy(const char *s) { return strdup(s); }").bind(
         "copy", "string", ["string"], free="free"
     )("from the process") == "from the process"
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator is made of glibc's parts")
+def test_free_is_that_of_the_process_where_another_allocator_is_loaded_before_the_c_library():
+    """As by ``LD_PRELOAD=libjemalloc.so``: what strdup allocates is no block of the C library's own."""
+    allocator = compile_c("""
+    #include <errno.h>
+    #include <stddef.h>
+    #include <string.h>
+    void *__libc_memalign(size_t alignment, size_t size);
+    void __libc_free(void *block);
+    /* a block begins `alignment` bytes after the C library's, whose address and size are before it */
+    static void *get(size_t alignment, size_t size)
+    {
+        alignment = alignment < 32 ? 32 : alignment;
+        char *base = __libc_memalign(alignment, size + alignment);
+        if (!base) return NULL;
+        char **block = (char **)(base + alignment);
+        block[-1] = base;
+        block[-2] = (char *)size;
+        return block;
+    }
+    void free(void *block) { if (block) __libc_free(((void **)block)[-1]); }
+    void *malloc(size_t size) { return get(32, size); }
+    void *calloc(size_t count, size_t size)
+    {
+        void *block = get(32, count * size);
+        return block ? memset(block, 0, count * size) : NULL;
+    }
+    void *realloc(void *block, size_t size)
+    {
+        void *moved = get(32, size);
+        if (moved && block) {
+            size_t before = ((size_t *)block)[-2];
+            memcpy(moved, block, before < size ? before : size);
+            free(block);
+        }
+        return moved;
+    }
+    void *memalign(size_t alignment, size_t size) { return get(alignment, size); }
+    void *aligned_alloc(size_t alignment, size_t size) { return get(alignment, size); }
+    int posix_memalign(void **block, size_t alignment, size_t size)
+    {
+        return (*block = get(alignment, size)) ? 0 : ENOMEM;
+    }
+    """, "-fno-builtin")  # fmt: skip
+    code = """
+import epsilon
+duplicate = epsilon.lib_open("libc").bind("strdup", "string", ["string"], free="free")
+print([duplicate(text) for text in ("one", "two")])
+"""
+    assert run_child(code, LD_PRELOAD=allocator) == "['one', 'two']\n"
 
 
 def test_a_symbol_that_frees_and_is_missing_is_told_before_the_first_call(c):

@@ -231,6 +231,8 @@ def test_what_the_functions_raise_reaches_the_caller():
         C.bind("failing next(int fd)")(3)
     with pytest.raises(ForeignValueError, match="the result: got 3, wanted something else"):
         C.bind("ask", "int", [("function", refusing, ["int"]), "int"])(lambda x: x, 3)
+    with pytest.raises(ForeignValueError, match="callback .*<lambda>: parameter 1: got 3, wanted something else"):
+        C.bind("ask", "int", [("function", "int", [refusing]), "int"])(lambda x: x, 3)
     with pytest.raises(KeyError):
         C.bind("ask", "int", [("function", "int", [failing]), "int"])(lambda x: x, 3)
 
@@ -339,6 +341,22 @@ def test_over_pointers_functions_objects_and_enums():
     assert subtract(4) == 5
     buffers = epsilon.define_foreign_type("encoded", "buffer", str.encode)
     assert C.bind("is_text", "int", [buffers, "string"])("text\0", "text") == 1
+
+
+def test_memory_that_a_later_conversion_ends_is_refused():
+    memory = epsilon.foreign_alloc("char", initial=b"text\0")
+    ended = epsilon.define_foreign_type("ended", "pointer", lambda value: memory)
+    ending = epsilon.define_foreign_type("ending", "string", lambda value: epsilon.foreign_free(memory) or value)
+    with pytest.raises(epsilon.ForeignMemoryError, match="after its end"):
+        C.bind("is_text", "int", [ended, ending])(None, "text")
+
+
+def test_in_arrays_that_come_back(day):
+    turn = C.bind("turn_day", "void", [("inout", ("array", day, 2))])
+    assert turn([BORN, BORN]) == [DATE(2000, 2, 29), BORN]
+    color = epsilon.define_c_enum("array_color", ["red", "green"])
+    assert C.bind("turn_day", "void", [("inout", ("array", color, 2))])(["red", "red"]) == ["green", "red"]
+    assert C.bind("get_day", "void", [("out", ("array", day, 1))])() == [BORN]
 
 
 def test_a_type_over_a_type_over_a_type():

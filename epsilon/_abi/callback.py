@@ -124,7 +124,11 @@ class Slot:
     def value(self, place: int, raw: tuple) -> Any:
         """One argument."""
         parameter = self.trampoline.parameters[place]
-        return parameter.converter.load(raw[place]) if parameter.by_address else parameter.converter.get(raw[place])
+        try:
+            return parameter.converter.load(raw[place]) if parameter.by_address else parameter.converter.get(raw[place])
+        except BaseException as error:
+            explain(self.reference()._callable, place, error)
+            raise
 
     def values(self, raw: tuple) -> tuple:
         """What the plan for arrays is given: addresses of arrays, None for :out parameters, the values of all else."""

@@ -11,13 +11,20 @@ Sizes and alignments are those of this platform's C compiler, as cffi was built 
 
 from __future__ import annotations
 
-from epsilon.typesystem.base import VOID_POINTER, CData, CType, find_converter, register_converter
+from epsilon.typesystem.base import (
+    ENUMS,
+    NAMED,
+    VOID_POINTER,
+    CData,
+    CType,
+    TypeObject,
+    find_converter,
+    register_converter,
+)
 from epsilon.typesystem.converted import Converted, Object, UserType
 from epsilon.typesystem.counts import array_of, check_callback, counter_index, filled, linked, told, way_of
 from epsilon.typesystem.derived import Array, Direction, FunctionPointer, FunctionType, decay, hooks, pointer_to
-from epsilon.typesystem.enumerations import ENUMS, Enumeration, EnumValue, FlagsValue, underlying
 from epsilon.typesystem.handles import Handle, object_handle
-from epsilon.typesystem.named import NAMED, TypeObject
 from epsilon.typesystem.pointers import (
     CHARACTER_POINTER,
     VOID_POINTER_TYPE,
@@ -67,9 +74,6 @@ __all__ = [
     "Converted",
     "Direction",
     "ENUMS",
-    "EnumValue",
-    "Enumeration",
-    "FlagsValue",
     "FunctionPointer",
     "FunctionType",
     "HAS_EIGHTBYTES",
@@ -118,7 +122,6 @@ __all__ = [
     "same_representation",
     "tagged",
     "told",
-    "underlying",
     "view",
     "way_of",
 ]

@@ -121,6 +121,22 @@ class CType:
         return self
 
 
+# --- names that users give ------------------------------------------------------------------------------------------
+
+#: C name → type: aliases, opaque structs, enums, flags and foreign types, as they were defined last.  C's own names are
+#: in ``TYPEDEFS``, and mean the same for ever.
+NAMED: dict[str, CType] = {}
+#: tag → the newest definition of an enum, or of flags
+ENUMS: dict[str, Any] = {}
+
+
+class TypeObject:
+    """An object that stands for its ``ctype`` wherever a type is wanted, as a struct's class does."""
+
+    __slots__ = ()
+    ctype: CType
+
+
 # --- converters that users add --------------------------------------------------------------------------------------
 
 #: C type → Python class → converter

@@ -27,6 +27,8 @@ class Converted(CType):
     """A type of C's, ``base``, whose values are converted."""
 
     __slots__ = ("base",)
+    #: whether it is an enum that C declares as ``enum tag``
+    is_plain = False
 
     def adopt(self, base: CType) -> None:
         """Take the base's layout; for ``setup``."""
@@ -42,6 +44,10 @@ class Converted(CType):
 
     def make_backend(self) -> Any:
         return self.base.backend
+
+    def expression(self, spell: Callable[[CType], Any]) -> Any:
+        """The type expression; ``spell`` gives the base's."""
+        raise TypeError("Converted is abstract")
 
     def make_converter(self) -> Any:
         return self.converter_over(self.base, self.adapt, self.restore)
@@ -96,8 +102,8 @@ class UserType(Converted):
 
     __slots__ = ("from_foreign", "name", "serial", "to_foreign")
 
-    def __new__(cls, name: str, base: CType, to: Any, back: Any, serial: int = 0) -> CType:
-        self = super().__new__(cls, name, base, serial or next(_serials))
+    def __new__(cls, name: str, base: CType, to: Any, back: Any) -> CType:
+        self = super().__new__(cls, name, base, next(_serials))
         self.to_foreign, self.from_foreign = to, back
         return self
 
@@ -164,6 +170,9 @@ class UserType(Converted):
     def restore(self, value: Any) -> Any:
         value = self.base.restore(value)
         return value if self.from_foreign is None else self.from_foreign(value)
+
+    def expression(self, spell: Callable[[CType], Any]) -> Any:
+        return self.name
 
     def __repr__(self) -> str:
         return f"<CType {self.name}: {self.spelling!r}>"

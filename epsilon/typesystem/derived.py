@@ -12,6 +12,7 @@ from epsilon.typesystem.base import VOID_POINTER, CData, CType
 from epsilon.typesystem.pointers import (
     CHARACTER_POINTER,
     VOID_POINTER_TYPE,
+    OwnedPointer,
     Pointer,
     PointerLike,
     String,
@@ -49,7 +50,12 @@ class Direction(PointerLike):
         return self.target.wants
 
     def declare(self, inner: str = "") -> str:
-        return Pointer(self.pointed, self.way == "in").declare(inner)
+        pointed = self.pointed
+        if isinstance(pointed, OwnedPointer):
+            pointed = Pointer(pointed.target, pointed.const)
+        elif isinstance(pointed, String):
+            pointed = String()
+        return Pointer(pointed, self.way == "in").declare(inner)
 
     @property
     def pointed(self) -> CType:

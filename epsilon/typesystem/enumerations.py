@@ -154,6 +154,9 @@ class Enumeration(Converted):
     def declare(self, inner: str = "") -> str:
         return f"enum {self.tag} {inner}" if self.is_plain else self.base.declare(inner)
 
+    def expression(self, spell: Any) -> Any:
+        return [self.kind, self.tag, {"constants": list(map(list, self.constants)), "type": spell(self.base)}]
+
     def definition(self) -> str:
         """The C definition of the enum."""
         constants = ", ".join(f"{name} = {number}" for name, number in self.numbers.items())
@@ -210,7 +213,3 @@ class Enumeration(Converted):
                 left &= ~number
         parts: list[Any] = [str(name) for name in self.by_number.values() if name in names]
         return [*parts, left] if left else parts
-
-
-#: tag → the newest definition of an enum, or of flags
-ENUMS: dict[str, Enumeration] = {}

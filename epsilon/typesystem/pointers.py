@@ -103,6 +103,9 @@ class Pointer(PointerLike):
             foreign = foreign_address(value)
             if foreign is not None:
                 return foreign
+            if not isinstance(value, (int, str, bytes)):
+                raise self.refusal(value, f"{self.wants}; any Python object passes as an :object, which has its handle "
+                                          "for the length of the call, or as object_handle(object)")  # fmt: skip
         if self.code == "p" and self.target.code in _CHARACTER_SIZED and has_buffer(value):
             return view(value, not self.const, self)
         raise self.refusal(value)

@@ -7,9 +7,8 @@ import itertools
 import _cffi_backend as cffi
 
 from epsilon import _backend
-from epsilon.typesystem.base import CData, CType
+from epsilon.typesystem.base import NAMED, CData, CType
 from epsilon.typesystem.derived import hooks
-from epsilon.typesystem.named import NAMED
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
 if TYPE_CHECKING:
