@@ -13,6 +13,7 @@
 
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define COLD static __attribute__((noinline, cold)) /* keeps its registers out of the path that is hot */
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 /* --- the register file of a call, by platform ------------------------------------------------------------------- */

@@ -354,7 +354,7 @@ fail(Slot *slot, Record *record, PyObject *context, void *where)
 }
 
 /* C called a closed callback: answer, and let the enclosing call say so. */
-static void
+COLD void
 run_closed(Slot *slot, Record *record, void *where)
 {
     slot->entered++;
@@ -366,10 +366,28 @@ run_closed(Slot *slot, Record *record, void *where)
 }
 
 /* What an error is said to be in: the function that the user gave, where the callback has not ended meanwhile. */
-static PyObject *
+COLD PyObject *
 shown(const Slot *slot, PyObject *callable)
 {
     return slot->callback ? slot->callback->function : callable;
+}
+
+/* A call that gave no result: the exception that is set says why. */
+COLD void
+run_failed(Slot *slot, Record *record, PyObject *callable, PyObject *received, void *where)
+{
+    PyObject *function = Py_NewRef(shown(slot, callable));
+    fail(slot, record, function, where);
+    if (received)
+        arrays_end(received, function);
+    Py_DECREF(function);
+}
+
+/* The result that cannot be converted, named. */
+COLD void
+explain_result(const Slot *slot, PyObject *callable)
+{
+    explain(shown(slot, callable), -1);
 }
 
 #define SMALL_CALLBACK 14
@@ -433,7 +451,7 @@ run(Slot *slot, Record *record, void *where, Arguments from)
         result = t->viewed ? spread_arrays(t, shown(slot, callable), received, result, from, &frame)
                            : spread_outputs(t, result, from, &frame);
         if (!result) {
-            explain(shown(slot, callable), -1);
+            explain_result(slot, callable);
             goto out;
         }
         if (keep_result(slot, &frame) < 0)
@@ -449,13 +467,10 @@ run(Slot *slot, Record *record, void *where, Arguments from)
     else
         done = t->result->code == 'v' || convert_result(slot, t->result, result, where, &frame) == 0;
     if (UNLIKELY(!done))
-        explain(shown(slot, callable), -1);
+        explain_result(slot, callable);
 out:
-    if (UNLIKELY(!done)) {
-        fail(slot, record, shown(slot, callable), where);
-        if (received)
-            arrays_end(received, shown(slot, callable));
-    }
+    if (UNLIKELY(!done))
+        run_failed(slot, record, callable, received, where);
     while (given)
         Py_DECREF(vector[given--]);
     Py_XDECREF(result);

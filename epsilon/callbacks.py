@@ -80,7 +80,7 @@ def make_callback(
         _check_give(signature, give)
     runs = function if thread == "any" else _dispatched(function, thread)
     try:
-        return Callback(signature.trampoline, runs, on_error, function, answerer, give)
+        return Callback(signature.trampoline, runs, on_error, None if runs is function else function, answerer, give)
     except ForeignError as error:
         error.args = (f"callback {getattr(function, '__qualname__', function)}: on_error: {error.args[0]}",)
         raise
