@@ -215,3 +215,24 @@ def test_python_sees_nothing_of_the_signal(c):
 def test_call_async_is_imported_when_it_is_used():
     code = "import sys, epsilon; print(sorted({'asyncio', 'threading', 'epsilon.dispatch'} & set(sys.modules)))"
     assert run_child(code) == "[]\n"
+
+
+def test_a_call_that_is_retried_on_eintr_is_cancelled_too():
+    """Between two attempts the retrying call looks whether it was asked to stop."""
+    import os
+
+    reader, writer = os.pipe()
+    read = epsilon.lib_open("libc").bind(
+        "read", "ssize", ["int", ("buffer", "writable"), "size"], check="nonnegative", retry="EINTR"
+    )
+
+    async def main():
+        task = asyncio.create_task(epsilon.call_async(read, reader, bytearray(8), 8))
+        await asyncio.sleep(0)  # the call begins
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    os.close(reader)
+    os.close(writer)
