@@ -131,8 +131,10 @@ quick(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwname
     return value;
 }
 
+/* aligned, that their speed does not hang on what stands before them */
 #define ENTRY(NAME, RELEASE, OPTIONS, INTEGERS_, FLOATS_, KIND)                                                        \
-    static PyObject *NAME(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)                     \
+    static __attribute__((aligned(64))) PyObject *NAME(PyObject *self, PyObject *const *args, size_t nargsf,           \
+                                                       PyObject *kwnames)                                              \
     {                                                                                                                  \
         return quick(self, args, nargsf, kwnames, RELEASE, OPTIONS, INTEGERS_, FLOATS_, KIND);                         \
     }

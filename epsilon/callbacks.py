@@ -10,7 +10,7 @@ from epsilon import _backend
 from epsilon.errors import ForeignError, ForeignTypeError, nearest, shorten
 from epsilon.expressions import plain_word, word_of
 from epsilon.signatures import Signature, registry, signature_of
-from epsilon.typesystem import String, check_callback
+from epsilon.typesystem import String
 from epsilon.typesystem import hooks as type_hooks
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
@@ -72,7 +72,11 @@ def make_callback(
     """
     if not callable(function):
         raise ForeignTypeError(f"a callback is made of a callable, not of {shorten(function)}")
-    signature = _read(result, parameters, abi)
+    if parameters is not None and abi is None and not isinstance(result, Signature):
+        signature = Signature(result, parameters)
+    else:
+        signature = _read(result, parameters, abi)
+    trampoline = signature.callback_trampoline
     answerer = None
     if on_error is not None and callable(on_error) and not _is_pointer(signature, on_error):
         on_error, answerer = None, on_error
@@ -80,7 +84,7 @@ def make_callback(
         _check_give(signature, give)
     runs = function if thread == "any" else _dispatched(function, thread)
     try:
-        return Callback(signature.trampoline, runs, on_error, None if runs is function else function, answerer, give)
+        return Callback(trampoline, runs, on_error, function, answerer, give)
     except ForeignError as error:
         error.args = (f"callback {getattr(function, '__qualname__', function)}: on_error: {error.args[0]}",)
         raise
@@ -188,24 +192,17 @@ def _read(result: Any, parameters: Any, abi: Any) -> Signature:
                 f"the parameter types are missing, and no signature is registered as {shorten(result)}"
             )
     else:
-        return _fixed(Signature(result, parameters, abi="default" if abi is None else abi))
+        return Signature(result, parameters, abi="default" if abi is None else abi)
     given = signature if abi is None else signature_of(signature.result, signature.parameters, signature.variadic, abi)
     if given is not signature:
         raise ForeignTypeError(f"{signature} says its calling convention itself; got abi={shorten(abi)} too")
-    return _fixed(signature)
-
-
-def _fixed(signature: Signature) -> Signature:
-    if signature.variadic:
-        raise ForeignTypeError("a callback cannot be variadic: C's va_list does not say what was passed")
-    check_callback(signature.parameters)
     return signature
 
 
 def wrap_callable(target: FunctionType, function: Callable[..., Any]) -> Any:
     """A callback for a callable that came as a ``(:function …)`` argument; the call keeps it alive."""
-    check_callback(target.parameters)
-    return Callback(signature_of(target.result, target.parameters, target.variadic, target.abi).trampoline, function)
+    signature = signature_of(target.result, target.parameters, target.variadic, target.abi)
+    return Callback(signature.callback_trampoline, function)
 
 
 type_hooks["wrap_callable"] = wrap_callable

@@ -24,7 +24,7 @@ from epsilon.errors import (
     shorten,
 )
 from epsilon.expressions import ctype, is_fixed, word_of
-from epsilon.options import check_option_names, owned_result, read_options
+from epsilon.options import NONE, Options, check_option_names, owned_result, read_options
 from epsilon.results import check_failed, owned_symbols, releaser, take
 from epsilon.signatures import Signature, registry, signature_of
 from epsilon.structs import Struct
@@ -50,8 +50,8 @@ class Declaration:
     """What was declared of one function; its attributes are the function's."""
 
     __slots__ = (
-        "__name__", "__weakref__", "cell", "critical", "check", "default", "doc", "errno", "error", "known_address",
-        "library", "names", "raises", "retry", "signature", "symbol", "symbols", "tails",
+        "__name__", "__weakref__", "cell", "doc", "known_address", "library", "names", "options", "signature", "symbol",
+        "symbols", "tails",
     )  # fmt: skip
 
     def __init__(
@@ -60,16 +60,9 @@ class Declaration:
         library: Any,
         signature: Signature,
         names: Sequence[str | None] = (),
-        *,
-        critical: bool = False,
-        errno: bool = False,
-        check: Any = None,
-        raises: bool = True,
-        error: Any = None,
-        default: tuple = (),
-        retry: tuple[int, ...] | None = None,
-        name: str | None = None,
-        doc: str | None = None,
+        options: Options = NONE,
+        name: Any = None,
+        doc: Any = None,
     ):
         self.symbols = symbols
         self.symbol = symbols[0]
@@ -77,12 +70,11 @@ class Declaration:
         self.cell = None if library is None else library.cell
         self.signature = signature
         self.names = tuple(names) + (None,) * (len(signature.parameters) - len(names))
-        self.critical, self.errno, self.check, self.retry = critical, errno, check, retry
-        #: whether a failed check raises, what it raises, or what it gives instead (a tuple of that one value)
-        self.raises, self.error, self.default = raises, error, default
-        self.__name__ = name or self.symbol
-        self.doc = doc
-        self.tails: dict[tuple, Any] = {}
+        self.options = options
+        self.__name__ = str(name or self.symbol)
+        self.doc = None if doc is None else str(doc)
+        #: of a variadic function: the tail's types → its function
+        self.tails: dict[tuple, Any] | None = None
 
     def function(self, address: int | None = None) -> Any:
         """The ``Function`` of this declaration; ``address`` is given where there is no library to look it up in."""
@@ -90,9 +82,12 @@ class Declaration:
         return self.make(self.signature.trampoline, address)
 
     def make(self, trampoline: Any, address: int | None) -> Any:
+        asked = self.options
+        if asked is NONE:
+            return _backend.Function(trampoline, self, self.cell, address)
         return _backend.Function(
-            trampoline, self, self.cell, address, critical=self.critical, errno=self.errno, check=self.check,
-            raises=self.raises, retry=self.retry,
+            trampoline, self, self.cell, address, critical=asked.critical, errno=asked.errno, check=asked.check,
+            raises=asked.raises, retry=asked.retry,
         )  # fmt: skip
 
     def resolve(self) -> int:
@@ -109,9 +104,8 @@ class Declaration:
             raise TypeError(
                 f"{self}: a function without a library cannot be pickled, for its address means nothing elsewhere"
             )
-        kept = ("critical", "errno", "check", "raises", "error", "default", "retry", "doc")
-        options = {"name": self.__name__, **{name: getattr(self, name) for name in kept}}
-        return (_rebind, (self.library, self.symbols, self.signature, self.names, options))
+        options = None if self.options is NONE else self.options
+        return (_rebind, (self.library, self.symbols, self.signature, self.names, options, self.__name__, self.doc))
 
     @property
     def prototype(self) -> str:
@@ -141,6 +135,8 @@ class Declaration:
     def __getattr__(self, name: str) -> Any:
         if name == "__qualname__":  # a class body cannot define this one
             return self.__name__
+        if name in Options.__slots__:
+            return getattr(self.options, name)
         raise AttributeError(f"a foreign function has no attribute {name!r}")
 
     @property
@@ -189,10 +185,12 @@ def bind(
         return Declaration(symbols, library, signature, names).function()
     if options.get("free") is not None:
         signature = owned_result(symbols[0], signature, options["free"])
-    settings = read_options(symbols[0], signature, options)
-    if settings.pop("optional") and library.find(symbols) is None:
+    asked = read_options(symbols[0], signature, options)
+    if options.get("optional") and library.find(symbols) is None:
         return None
-    return Declaration(symbols, library, signature, names, **settings).function()
+    return Declaration(
+        symbols, library, signature, names, asked, options.get("name"), options.get("doc")
+    ).function()  # fmt: skip
 
 
 def read_declaration(
@@ -258,8 +256,8 @@ def _registered(symbols: tuple[str, ...]) -> Signature:
     )
 
 
-def _rebind(library: Any, symbols: tuple, signature: Signature, names: tuple, options: dict[str, Any]) -> Any:
-    return Declaration(symbols, library, signature, names, **options).function()
+def _rebind(library: Any, symbols: tuple, signature: Signature, names: tuple, options: Any, name: str, doc: Any) -> Any:
+    return Declaration(symbols, library, signature, names, options or NONE, name, doc).function()
 
 
 def function_at(address: int, signature: Signature, name: str = "function", library: Any = None) -> Any:
@@ -289,6 +287,8 @@ def tail(declaration: Declaration, arguments: tuple) -> tuple[Any, tuple, bool]:
         values.append(value)
         all_alike = all_alike and alike
     key = tuple(types)
+    if declaration.tails is None:
+        declaration.tails = {}
     function = declaration.tails.get(key)
     if function is None:
         signature = declaration.signature

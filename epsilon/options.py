@@ -24,6 +24,30 @@ CHECKS = ("nonnegative", "positive", "nonzero", "zero", "non-null")
 OPTIONS = (
     "critical", "errno", "check", "error", "default", "retry", "attempts", "free", "name", "doc", "optional", "abi",
 )  # fmt: skip
+
+
+class Options:
+    """What was asked of a function besides its types."""
+
+    __slots__ = ("check", "critical", "default", "errno", "error", "raises", "retry")
+
+    def __init__(
+        self,
+        critical: bool = False,
+        errno: bool = False,
+        check: Any = None,
+        raises: bool = True,
+        error: Any = None,
+        default: tuple = (),
+        retry: tuple[int, ...] | None = None,
+    ):
+        self.critical, self.errno, self.check, self.retry = critical, errno, check, retry
+        #: whether a failed check raises, what it raises, or what it gives instead (a tuple of that one value)
+        self.raises, self.error, self.default = raises, error, default
+
+
+#: what most functions ask for
+NONE = Options()
 #: the options that make sense for one function only, not for a block of declarations
 OF_ONE = ("name", "doc", "free")
 
@@ -44,32 +68,27 @@ def check_option_names(what: Any, options: Mapping[str, Any]) -> None:
                                f"{', '.join(OPTIONS)}")  # fmt: skip
 
 
-def read_options(symbol: str, signature: Signature, options: Mapping[str, Any]) -> dict[str, Any]:
-    """What a ``Declaration`` takes for the options of a binding, and ``optional``."""
-    settings: dict[str, Any] = {
-        name: None if options.get(name) is None else str(options[name]) for name in ("name", "doc")
-    }
-    settings["critical"] = bool(options.get("critical", False))
-    if settings["critical"] and _backend.shim is None:
+def read_options(symbol: str, signature: Signature, options: Mapping[str, Any]) -> Options:
+    """The options of a call, among those of a binding."""
+    found = Options(bool(options.get("critical", False)), bool(options.get("errno", False)))
+    if found.critical and _backend.shim is None:
         raise ForeignTypeError(f"{symbol}: :critical (the GIL kept) needs the shim: {_backend.why_no_shim}")
-    settings["optional"] = bool(options.get("optional", False))
-    settings["errno"] = bool(options.get("errno", False))
-    settings["check"] = read_check(symbol, signature, options.get("check"))
-    if settings["check"] is None:
+    found.check = read_check(symbol, signature, options.get("check"))
+    if found.check is None:
         for name in ("error", "default"):
             if name in options:
                 raise ForeignTypeError(f"{symbol}: {name} says what a failed check gives, and there is no check")
     if "default" in options:
         if options.get("error") is not None:
             raise ForeignTypeError(f"{symbol}: error says what is raised, default that nothing is; give one of them")
-        settings["default"] = (options["default"],)
-    settings["error"] = error_reader(symbol, signature, settings["errno"], options.get("error"))
-    settings["retry"] = read_retry(symbol, options.get("retry"), options.get("attempts"))
-    if settings["retry"] is not None:
-        settings["errno"] = True
-        if settings["check"] is None:  # it says which result has failed, and nothing is raised
-            settings["check"], settings["raises"] = default_check(symbol, signature.result), False
-    return settings
+        found.default = (options["default"],)
+    found.error = error_reader(symbol, signature, found.errno, options.get("error"))
+    found.retry = read_retry(symbol, options.get("retry"), options.get("attempts"))
+    if found.retry is not None:
+        found.errno = True
+        if found.check is None:  # it says which result has failed, and nothing is raised
+            found.check, found.raises = default_check(symbol, signature.result), False
+    return found
 
 
 def read_check(symbol: str, signature: Signature, check: Any) -> Any:

@@ -15,7 +15,18 @@ from _thread import RLock
 from epsilon import _backend
 from epsilon.errors import ForeignTypeError, nearest, shorten
 from epsilon.expressions import ctype, is_fixed, known_names, parameter_types, plain_word, spell, word_of
-from epsilon.typesystem import Array, CType, Direction, FunctionType, StructCType, Void, array_of, filled, linked
+from epsilon.typesystem import (
+    Array,
+    CType,
+    Direction,
+    FunctionType,
+    StructCType,
+    Void,
+    array_of,
+    check_callback,
+    filled,
+    linked,
+)
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
 if TYPE_CHECKING:
@@ -46,7 +57,7 @@ class Signature:
     <Signature unsigned long (const char *)>
     """
 
-    __slots__ = ("__weakref__", "_trampoline", "abi", "filled", "parameters", "result", "variadic")
+    __slots__ = ("__weakref__", "_calls_back", "_trampoline", "abi", "filled", "parameters", "result", "variadic")
     #: the parameters that take no argument because an array's length goes there, as indices
     filled: frozenset[int]
     result: CType
@@ -80,6 +91,16 @@ class Signature:
                 _counters["misses"] += 1
                 self._trampoline = self.compile(self.parameters, len(self.parameters) if self.variadic else -1)
             return self._trampoline
+
+    @property
+    def callback_trampoline(self) -> Any:
+        """The same, for a callback; raises for a signature that none can have."""
+        if not self._calls_back:
+            if self.variadic:
+                raise ForeignTypeError("a callback cannot be variadic: C's va_list does not say what was passed")
+            check_callback(self.parameters)
+            self._calls_back = True
+        return self.trampoline
 
     def compile(self, parameters: tuple[CType, ...], fixed: int = -1) -> Any:
         """A new trampoline for these parameters; ``fixed`` is how many come before a variadic tail."""
@@ -161,7 +182,7 @@ def signature_of(
         self = object.__new__(Signature)
         self.filled = filled(parameters)
         self.result, self.parameters, self.variadic, self.abi = result, parameters, variadic, abi
-        self._trampoline = None
+        self._trampoline, self._calls_back = None, False
         canonical = _interned.setdefault((result, parameters, variadic, abi), self)
         _interned[key] = canonical
     return canonical
