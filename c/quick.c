@@ -2,8 +2,9 @@
  * check that is a word.
  *
  * Most calls are of this kind.  An entry is compiled once for each way of holding the GIL, with those options and without,
- * and for each kind of jump, so that nothing is decided at run time that the signature decides; with few arguments, all integers or all floats, the words of
- * the call never touch memory.  Everything else is call.c's.
+ * and for each kind of jump, so that nothing is decided at run time that the signature decides; with few arguments, all
+ * integers or all floats, the words of the call never touch memory.  Small structs by value have an entry of their own.
+ * Everything else is call.c's.
  */
 #include "jump.h"
 

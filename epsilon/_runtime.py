@@ -11,25 +11,31 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import epsilon
 from epsilon import functions, structs
 from epsilon.callbacks import call_async, make_callback
-from epsilon.converters import convert_from_foreign, convert_to_foreign
-from epsilon.enums import EnumType, define_c_enum, define_c_flags
 from epsilon.functions import shared_call
 from epsilon.libraries import define_library, library_for
 from epsilon.memory import alignof, deref, foreign_alloc, foreign_memory, pinned_array, pooled_memory, sizeof
 from epsilon.signatures import get_or_create_trampoline, register_signature
-from epsilon.usertypes import define_c_type, define_foreign_type
-from epsilon.variables import foreign_variable
+
+#: the functions that few files use, as ``epsilon`` has them: imported at the first use
+_LATER = ("define_c_enum", "define_c_flags", "define_c_type", "define_foreign_type", "foreign_variable")
 
 __all__ = [
-    "alignof", "bind", "call_async", "callback", "converter", "declare", "define_c_enum", "define_c_flags",
-    "define_c_type", "define_foreign_type", "define_library", "deref", "enumeration", "foreign_alloc", "foreign_memory",
-    "foreign_variable", "function", "get_or_create_trampoline", "make_callback", "pinned_array", "pooled_memory",
-    "register_signature", "shared_call", "sizeof", "struct",
+    "alignof", "bind", "call_async", "callback", "converter", "declare", "define_library", "deref", "enumeration",
+    "foreign_alloc", "foreign_memory", "function", "get_or_create_trampoline", "make_callback", "pinned_array",
+    "pooled_memory", "register_signature", "shared_call", "sizeof", "struct", *_LATER,
 ]  # fmt: skip
 
 Special = Mapping[Any, Any] | None
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(epsilon, name)
+    return value
 
 
 def bind(library: Any, declaration: str, special: Special = None, symbols: Any = None, **options: Any) -> Any:
@@ -109,7 +115,7 @@ def enumeration(tag: str, variable: Callable[[], Any]) -> Any:
         found = variable()
     except NameError:
         return tag
-    return found if isinstance(found, EnumType) else tag
+    return found if isinstance(found, epsilon.EnumType) else tag
 
 
 def converter(direction: str, python_type: type, type: Any) -> Callable:
@@ -121,5 +127,5 @@ def converter(direction: str, python_type: type, type: Any) -> Callable:
     ... def ordinal(value):
     ...     return value.toordinal()
     """
-    converters = {"to-foreign": convert_to_foreign, "from-foreign": convert_from_foreign}
+    converters = {"to-foreign": epsilon.convert_to_foreign, "from-foreign": epsilon.convert_from_foreign}
     return converters[direction].register(python_type, type)
