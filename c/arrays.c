@@ -37,15 +37,18 @@ arrays_plan(Trampoline *t, PyObject *plan)
 
 /* --- values ------------------------------------------------------------------------------------------------------- */
 
-/* Write a plain number of an integer or floating type: 1; 0: it is not a plain one, or does not fit. */
-static int
+/* Write a plain number of an integer or floating type: 1; 0, and nothing is written: it is not a plain one, or does not
+ * fit, or the type is another. */
+int
 put_plain(char code, PyObject *value, char *where)
 {
 #define PUT(T, NUMBER)                                                                                                 \
     {                                                                                                                  \
         T fitting = (T)(NUMBER);                                                                                       \
+        if (UNLIKELY(fitting != (NUMBER)))                                                                             \
+            return 0;                                                                                                  \
         memcpy(where, &fitting, sizeof fitting);                                                                       \
-        return fitting == (NUMBER);                                                                                    \
+        return 1;                                                                                                      \
     }
     if (code == 'd' || code == 'f') {
         if (!PyFloat_CheckExact(value))
@@ -76,9 +79,11 @@ put_plain(char code, PyObject *value, char *where)
     case 'i': PUT(int32_t, number)
     case 'I': PUT(uint32_t, number)
     case 'q': PUT(int64_t, number)
-    default:
-        memcpy(where, &number, sizeof number);
-        return code == 'Q' && number >= 0;
+    case 'Q':
+        if (number < 0)
+            return 0;
+        PUT(int64_t, number)
+    default: return 0;
     }
 #undef PUT
 }

@@ -85,17 +85,6 @@ carve(char **block, size_t size, size_t alignment)
     return start;
 }
 
-/* Whether the memory among the arguments is still there: a later argument's conversion may have run Python that freed an
- * earlier one. */
-static int
-arguments_alive(PyObject *const *args, int count)
-{
-    for (int i = 0; i < count; i++)
-        if (is_guarded(args[i]) && !guarded_alive((Guarded *)args[i]))
-            return 0;
-    return 1;
-}
-
 /* The whole of a call.  `f` is NULL when a bare trampoline is called; `who` is what error texts name. */
 static PyObject *
 invoke(Trampoline *t, void *address, Cell *cell, Function *f, PyObject *who, PyObject *const *args, int release, int flags)
@@ -151,8 +140,13 @@ invoke(Trampoline *t, void *address, Cell *cell, Function *f, PyObject *who, PyO
         memcpy(again, temporaries, again_size);
 
     for (long attempt = 1;; attempt++) {
-        if (UNLIKELY(!arguments_alive(args, t->taken)) || UNLIKELY(!arguments_alive(frame.items, frame.count)))
+        int kept = frame.count, aboard = guarded_board(args, t->taken), kept_aboard = 0;
+        if (UNLIKELY(aboard < 0))
             goto out;
+        if (UNLIKELY(kept) && UNLIKELY((kept_aboard = guarded_board(frame.items, kept)) < 0)) {
+            guarded_land(args, t->taken);
+            goto out;
+        }
 
         /* in the air: from here to the landing nothing but C runs on this thread, and callbacks */
         t->calls++;
@@ -169,6 +163,10 @@ invoke(Trampoline *t, void *address, Cell *cell, Function *f, PyObject *who, PyO
         if (release)
             PyEval_RestoreThread(record.state);
         current_record = record.previous;
+        if (aboard)
+            guarded_land(args, t->taken);
+        if (UNLIKELY(kept_aboard))
+            guarded_land(frame.items, kept);
 
         if (UNLIKELY(record.exception != NULL)) {
             give_exception(record.exception);

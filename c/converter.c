@@ -129,19 +129,6 @@ converter_read_at(Converter *self, PyObject *address)
     return from_memory(self, where);
 }
 
-/* The place of a value of this type in guarded memory, or NULL with the error set. */
-static char *
-place_in(Converter *self, Guarded *memory, Py_ssize_t offset)
-{
-    if (!guarded_alive(memory))
-        return NULL;
-    if (offset < 0 || (memory->size >= 0 && offset > memory->size - self->size)) {
-        PyErr_Format(PyExc_IndexError, "%zd bytes at byte %zd of memory of %zd bytes", self->size, offset, memory->size);
-        return NULL;
-    }
-    return memory->address + offset;
-}
-
 static PyObject *
 converter_read(Converter *self, PyObject *args)
 {
@@ -153,34 +140,15 @@ converter_read(Converter *self, PyObject *args)
     return where ? from_memory(self, where) : NULL;
 }
 
-/* write(memory, offset, value) → what must be kept alive for as long as the memory points to it, or None.  The conversion
- * may run Python that ends the memory, so it writes elsewhere first. */
 static PyObject *
 converter_write(Converter *self, PyObject *args)
 {
-    PyObject *memory, *value, *items[OWNED_PER_PARAMETER], *kept = NULL;
+    PyObject *memory, *value;
     Py_ssize_t offset;
-    if (!PyArg_ParseTuple(args, "O!nO:write", &GuardedType, &memory, &offset, &value))
+    if (!PyArg_ParseTuple(args, "O!nO:write", &GuardedType, &memory, &offset, &value) ||
+        write_value(self, (Guarded *)memory, offset, value) < 0)
         return NULL;
-    uint64_t small[8];
-    void *copy = self->size <= (Py_ssize_t)sizeof small ? small : PyMem_Malloc((size_t)self->size);
-    if (!copy)
-        return PyErr_NoMemory();
-    Frame frame = {items, 0, NULL};
-    if (to_memory(self, value, copy, &frame) == 0) {
-        char *where = place_in(self, (Guarded *)memory, offset);
-        if (where) {
-            memcpy(where, copy, (size_t)self->size);
-            kept = frame.count ? PyTuple_New(frame.count) : Py_NewRef(Py_None);
-            for (int i = 0; kept && i < frame.count; i++)
-                PyTuple_SET_ITEM(kept, i, Py_NewRef(items[i]));
-        }
-    }
-    while (frame.count)
-        Py_DECREF(items[--frame.count]);
-    if (copy != small)
-        PyMem_Free(copy);
-    return kept;
+    Py_RETURN_NONE;
 }
 
 static int
@@ -222,7 +190,7 @@ static PyMethodDef converter_methods[] = {
     {"read", (PyCFunction)converter_read, METH_VARARGS, "read(memory, offset) → the value there."},
     {"read_at", (PyCFunction)converter_read_at, METH_O, "read_at(address) → the value there; nothing is checked."},
     {"write", (PyCFunction)converter_write, METH_VARARGS,
-     "write(memory, offset, value) → what the memory points to from now on, or None."},
+     "write(memory, offset, value): write it there; the memory keeps alive what it then points to."},
     {NULL, NULL, 0, NULL},
 };
 

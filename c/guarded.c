@@ -101,7 +101,8 @@ PyTypeObject CellType = {
 
 /* --- Guarded ------------------------------------------------------------------------------------------------------ */
 
-static int
+/* Zeroed memory for it: 0, or -1 with the error set. */
+int
 allocate_memory(Guarded *self, Py_ssize_t size, Py_ssize_t alignment)
 {
     size_t bytes = size > 0 ? (size_t)size : 1;
@@ -121,7 +122,7 @@ allocate_memory(Guarded *self, Py_ssize_t size, Py_ssize_t alignment)
         return -1;
     }
     self->address = memory;
-    self->owns = 1;
+    self->owns = MALLOCED;
     return 0;
 }
 
@@ -185,19 +186,140 @@ guarded_alive(Guarded *self)
     return 0;
 }
 
+/* A struct in place, in guarded memory. */
+PyObject *
+guarded_view(Converter *c, Guarded *memory, char *where)
+{
+    PyTypeObject *type = (PyTypeObject *)c->make;
+    Guarded *self = (Guarded *)type->tp_alloc(type, 0);
+    if (!self)
+        return NULL;
+    self->pointer_type = Py_NewRef(c->backend);
+    self->size = c->size;
+    self->address = where;
+    self->owner = Py_NewRef((PyObject *)memory);
+    self->root = memory->root ? memory->root : memory;
+    self->readonly = memory->readonly;
+    return (PyObject *)self;
+}
+
+/* --- calls that use memory ---------------------------------------------------------------------------------------- */
+
+/* Count a call in on the memory among its arguments, which must be there: a later argument's conversion may have run Python
+ * that ended an earlier one.  How many there are; or -1 with the error set, and none is counted. */
+int
+guarded_board(PyObject *const *objects, int count)
+{
+    int found = 0;
+    for (int i = 0; i < count; i++) {
+        if (!is_guarded(objects[i]))
+            continue;
+        Guarded *memory = (Guarded *)objects[i], *root = memory->root ? memory->root : memory;
+        if (UNLIKELY(!guarded_alive(root))) {
+            guarded_land(objects, i);
+            return -1;
+        }
+        found++;
+        PyThreadState *state = PyThreadState_Get();
+        if (root->inflight++ == 0)
+            root->user = state;
+        else if (root->user != state)
+            root->shared = 1;
+    }
+    return found;
+}
+
+static void
+release_memory(Guarded *self)
+{
+    char owns = self->owns;
+    self->owns = 0;
+    if (owns == MALLOCED)
+        free(self->address);
+    else if (owns == POOLED)
+        pool_give(self->address);
+}
+
+/* Count it out; what was ended meanwhile, on the thread of the call, is freed now. */
+void
+guarded_land(PyObject *const *objects, int count)
+{
+    for (int i = 0; i < count; i++) {
+        if (!is_guarded(objects[i]))
+            continue;
+        Guarded *memory = (Guarded *)objects[i], *root = memory->root ? memory->root : memory;
+        if (--root->inflight > 0)
+            continue;
+        root->user = NULL;
+        root->shared = 0;
+        if (UNLIKELY(root->ended)) {
+            release_memory(root);
+            PyObject *exception = take_exception();
+            Py_CLEAR(root->kept);
+            if (exception)
+                give_exception(exception);
+        }
+    }
+}
+
+/* --- its end ------------------------------------------------------------------------------------------------------ */
+
+/* Remember where it ended: a frame is looked up only when somebody asks, which costs more than freeing. */
+static void
+remember_end(Guarded *self, PyObject *where)
+{
+    if (PyFrame_Check(where)) {
+        PyFrameObject *frame = (PyFrameObject *)where;
+#if PY_VERSION_HEX >= 0x030B0000
+        self->ended_line = PyFrame_GetLasti(frame);
+#else
+        self->ended_line = frame->f_lasti * (int)sizeof(_Py_CODEUNIT);
+#endif
+        Py_XSETREF(self->ended_at, (PyObject *)PyFrame_GetCode(frame));
+    }
+    else
+        Py_XSETREF(self->ended_at, Py_NewRef(where));
+}
+
 static PyObject *
+guarded_get_ended_at(Guarded *self, void *Py_UNUSED(closure))
+{
+    if (!self->ended_at)
+        Py_RETURN_NONE;
+    if (!PyCode_Check(self->ended_at))
+        return Py_NewRef(self->ended_at);
+    PyCodeObject *code = (PyCodeObject *)self->ended_at;
+    return PyUnicode_FromFormat("%U:%d", code->co_filename, PyCode_Addr2Line(code, self->ended_line));
+}
+
+/* End the memory.  While C uses it in a call of this very thread, that is a callback of the call has ended it, nobody can
+ * use it any more, and it is freed when the call lands; while C uses it on another thread it cannot be ended. */
+PyObject *
 guarded_end(Guarded *self, PyObject *where)
 {
     if (!guarded_alive(self))
         return NULL;
-    self->ended = 1;
-    Py_XSETREF(self->ended_at, Py_NewRef(where));
-    if (self->owns) {
-        self->owns = 0;
-        free(self->address);
+    if (UNLIKELY(self->inflight) && (self->shared || self->user != PyThreadState_Get())) {
+        PyObject *result = PyObject_CallOneArg(hooks.in_use, (PyObject *)self);
+        if (result) {
+            Py_DECREF(result);
+            PyErr_SetString(PyExc_SystemError, "the hook for memory in use did not raise");
+        }
+        return NULL;
     }
-    Py_CLEAR(self->kept);
+    self->ended = 1;
+    remember_end(self, where);
+    if (!self->inflight) {
+        release_memory(self);
+        Py_CLEAR(self->kept);
+    }
     Py_RETURN_NONE;
+}
+
+static PyObject *
+guarded_get_inflight(Guarded *self, void *Py_UNUSED(closure))
+{
+    return PyLong_FromLong((self->root ? self->root : self)->inflight);
 }
 
 static PyObject *
@@ -230,6 +352,7 @@ guarded_traverse(Guarded *self, visitproc visit, void *arg)
     Py_VISIT(self->owner);
     Py_VISIT(self->kept);
     Py_VISIT(self->ended_at);
+    Py_VISIT(self->allocated_at);
     return 0;
 }
 
@@ -238,26 +361,32 @@ guarded_clear(Guarded *self)
 {
     Py_CLEAR(self->kept);
     Py_CLEAR(self->ended_at);
+    Py_CLEAR(self->allocated_at);
     return 0;
+}
+
+/* Let go of all it has: the object is dying. */
+void
+guarded_finish(Guarded *self)
+{
+    if (self->weakrefs)
+        PyObject_ClearWeakRefs((PyObject *)self);
+    guarded_clear(self);
+    release_memory(self);
+    Py_CLEAR(self->owner);
+    Py_CLEAR(self->pointer_type);
 }
 
 static void
 guarded_dealloc(Guarded *self)
 {
-    PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
-    if (self->weakrefs)
-        PyObject_ClearWeakRefs((PyObject *)self);
-    guarded_clear(self);
-    if (self->owns)
-        free(self->address);
-    Py_CLEAR(self->owner);
-    Py_CLEAR(self->pointer_type);
-    type->tp_free(self);
+    guarded_finish(self);
+    Py_TYPE(self)->tp_free(self);
 }
 
 static PyMethodDef guarded_methods[] = {
-    {"end", (PyCFunction)guarded_end, METH_O, "End the memory; `where` is what a later use is told.  Raises if it has ended."},
+    {"end", (PyCFunction)guarded_end, METH_O, "End the memory; `where`, a text or a frame, is what a later use is told.  Raises if it has ended."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -266,13 +395,15 @@ static PyMemberDef guarded_members[] = {
     {"pointer_type", T_OBJECT_EX, offsetof(Guarded, pointer_type), READONLY, "the cffi type of a pointer to it"},
     {"readonly", T_BOOL, offsetof(Guarded, readonly), READONLY, "whether it may only be read"},
     {"owner", T_OBJECT, offsetof(Guarded, owner), READONLY, "what keeps the memory alive"},
-    {"ended_at", T_OBJECT, offsetof(Guarded, ended_at), READONLY, "where it was freed"},
+    {"allocated_at", T_OBJECT, offsetof(Guarded, allocated_at), 0, "where it was allocated, if that was recorded"},
     {NULL, 0, 0, 0, NULL},
 };
 
 static PyGetSetDef guarded_getset[] = {
     {"address", (getter)guarded_get_address, NULL, "the address; raises once the memory has ended", NULL},
     {"alive", (getter)guarded_get_alive, NULL, "whether the memory is there", NULL},
+    {"ended_at", (getter)guarded_get_ended_at, NULL, "where it was freed", NULL},
+    {"inflight", (getter)guarded_get_inflight, NULL, "the calls that C uses it in now", NULL},
     {"kept", (getter)guarded_get_kept, NULL, "a dict of what the memory points to, by address", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };

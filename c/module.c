@@ -6,7 +6,7 @@
  * results.c's, and the shapes of variadic calls tails.c's.  A Callback
  * (callback.c) is the way back: C jumps to a thunk (thunks.c) or to a closure of libffi's, the same conversions make Python
  * values, and the result travels back (upcall.c).  A Cell and a Guarded (guarded.c) are the lives of a library and of
- * memory.  The shim knows nothing of names, libraries, C text or Hy: those come as `signature`, `declaration` and `ctype`
+ * memory (with elements.c, field.c and pool.c: what is in it, and where blocks are reused).  The shim knows nothing of names, libraries, C text or Hy: those come as `signature`, `declaration` and `ctype`
  * objects that it only hands back.
  *
  * Implementation.  Common values are converted inline; anything unusual goes to one Python hook, `adapt`, which gives a
@@ -41,6 +41,9 @@ static const struct {
     {"cdata", &hooks.cdata},
     {"type_error", &hooks.type_error},
     {"null_pointer", &hooks.null_pointer},
+    {"readonly", &hooks.readonly},
+    {"in_use", &hooks.in_use},
+    {"member", &hooks.member},
 };
 
 static PyObject *
@@ -116,13 +119,14 @@ execute(PyObject *module)
         PyTypeObject *type;
     } types[] = {
         {"Cell", &CellType},           {"Guarded", &GuardedType},   {"Converter", &ConverterType},
+        {"Memory", &MemoryType},       {"Field", &FieldType},
         {"Trampoline", &TrampolineType}, {"Function", &FunctionType}, {"Callback", &CallbackType},
     };
     if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
         PyErr_SetString(PyExc_ImportError, "epsilon._shim does not support subinterpreters");
         return -1;
     }
-    if (convert_init() < 0 || threads_init() < 0)
+    if (convert_init() < 0 || threads_init() < 0 || elements_init() < 0)
         return -1;
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         if (PyType_Ready(types[i].type) < 0 ||

@@ -63,11 +63,28 @@ typedef struct Guarded {
     PyObject *pointer_type; /* the cffi type "T *" */
     PyObject *owner;        /* keeps the memory alive */
     PyObject *kept;         /* dict of what the memory points to, or NULL */
-    PyObject *ended_at;     /* where it was freed, or NULL */
+    PyObject *ended_at;     /* where it was freed: a text, or a code object and `ended_line` in it; or NULL */
+    PyObject *allocated_at; /* what whoever allocated it says, or NULL */
     PyObject *weakrefs;
     struct Guarded *root;   /* borrowed from owner, or NULL */
-    char owns, ended, readonly;
+    PyThreadState *user;    /* the thread of the calls in flight */
+    int inflight;           /* calls that C uses it in; of the root */
+    int ended_line;
+    char owns;              /* MALLOCED, POOLED, or 0 */
+    char ended, readonly;
+    char shared;            /* the calls in flight are those of several threads */
 } Guarded;
+
+enum { MALLOCED = 1, POOLED };
+
+/* Guarded memory of `count` values of one type, one after the other. */
+typedef struct {
+    Guarded guarded;
+    PyObject *element;    /* the CType */
+    struct Converter *converter; /* of elements that are read and written here (elements.c), once it is known */
+    Py_ssize_t count;     /* -1: unknown */
+    char kind;            /* what its elements are: elements.c */
+} Memory;
 
 /* How one C type crosses.  `code` is the letter that typesystem.py gives it. */
 typedef struct Converter {
@@ -222,7 +239,7 @@ typedef struct {
 
 /* --- what the rooms offer each other ------------------------------------------------------------------------------ */
 
-extern PyTypeObject CellType, GuardedType, ConverterType, TrampolineType, FunctionType, CallbackType;
+extern PyTypeObject CellType, GuardedType, MemoryType, FieldType, ConverterType, TrampolineType, FunctionType, CallbackType;
 
 /* the hooks that the floors above set: Python callables, see module.c */
 extern struct Hooks {
@@ -244,10 +261,19 @@ extern struct Hooks {
     PyObject *cdata;         /* (callback) → a cffi function pointer */
     PyObject *type_error;    /* the class ForeignTypeError */
     PyObject *null_pointer;  /* (ctype): raises, for a NULL behind (:in T) */
+    PyObject *readonly;      /* (guarded): raises, for a write into memory that may only be read */
+    PyObject *in_use;        /* (guarded): raises, for the end of memory that C uses on another thread */
+    PyObject *member;        /* (field, struct, exception): names the member in an exception, in place */
 } hooks;
 
 /* guarded.c */
 int guarded_alive(Guarded *self);
+int allocate_memory(Guarded *self, Py_ssize_t size, Py_ssize_t alignment);
+void guarded_finish(Guarded *self);
+int guarded_board(PyObject *const *objects, int count);
+void guarded_land(PyObject *const *objects, int count);
+PyObject *guarded_end(Guarded *self, PyObject *where);
+PyObject *guarded_view(Converter *c, Guarded *memory, char *where);
 PyObject *guarded_allocate(PyTypeObject *type, Py_ssize_t size, Py_ssize_t alignment, PyObject *pointer_type);
 int cell_leave_slowly(Cell *cell);
 
@@ -258,6 +284,17 @@ is_guarded(PyObject *object)
     return type == &GuardedType || (base && (base == &GuardedType || base->tp_base == &GuardedType)) ||
            (type->tp_flags & Py_TPFLAGS_BASETYPE && PyType_IsSubtype(type, &GuardedType));
 }
+
+/* pool.c */
+void *pool_take(size_t size);
+void pool_give(void *block);
+
+/* field.c: values in guarded memory */
+char *place_in(const Converter *self, Guarded *memory, Py_ssize_t offset);
+int write_value(Converter *c, Guarded *memory, Py_ssize_t offset, PyObject *value);
+
+/* elements.c */
+int elements_init(void);
 
 /* convert.c */
 int convert_init(void);
@@ -274,6 +311,7 @@ int plan_callback(Trampoline *t);
 vectorcallfunc function_entry(const Function *f);
 
 /* arrays.c */
+int put_plain(char code, PyObject *value, char *where);
 int arrays_plan(Trampoline *t, PyObject *plan);
 PyObject *const *arrays_prepare(Trampoline *t, PyObject *who, PyObject *const *args, Frame *frame);
 PyObject *arrays_finish(Trampoline *t, PyObject *who, PyObject *result, PyObject *boxes, PyObject *prepared, int failed);

@@ -71,12 +71,16 @@ Cell = implementation.Cell
 Converter = implementation.Converter
 Function = implementation.Function
 Guarded = implementation.Guarded
+Memory = implementation.Memory
 Trampoline = implementation.Trampoline
 errno = implementation.errno
 leave_to = implementation.leave_to
 own_calls = implementation.own_calls
 set_errno = implementation.set_errno
 set_hooks = implementation.set_hooks
+
+#: the descriptor of a struct's plain members, or None: without the shim it is structs.Field
+Field = getattr(shim, "Field", None)
 
 # What guarded memory knows of itself, as functions, for a C struct may have members of the same names.
 address_of = Guarded.address.__get__
@@ -87,4 +91,7 @@ pointer_type_of = Guarded.pointer_type.__get__
 size_of = Guarded.size.__get__
 is_readonly = Guarded.readonly.__get__
 ended_at = Guarded.ended_at.__get__
+allocated_at = Guarded.allocated_at.__get__
+set_allocated_at = Guarded.allocated_at.__set__
+in_flight = Guarded.inflight.__get__
 end = Guarded.end

@@ -412,7 +412,22 @@ def callback_closed(name: str, file: str | None, line: int) -> CallbackClosedErr
 def memory_ended(memory: Any) -> NoReturn:
     raise ForeignMemoryError(
         f"use of {memory!r} after its end: it was freed at {_backend.ended_at(memory) or 'an unknown place'}"
+        f"{allocation_of(memory)}"
     )
+
+
+def memory_in_use(memory: Any) -> NoReturn:
+    raise ForeignMemoryError(f"{memory!r} cannot end: it is in use by a call on another thread{allocation_of(memory)}")
+
+
+def allocation_of(memory: Any) -> str:
+    """Where guarded memory was allocated, for an error; of memory that somebody else allocated nothing."""
+    site, size = _backend.allocated_at(memory), _backend.size_of(memory)
+    if site:
+        return f"; its {size} bytes were allocated at {site}"
+    if _backend.owner_of(memory) is not None or size < 0:
+        return ""
+    return f"; its {size} bytes were allocated at a place that EPSILON_CHECK=1 would tell"
 
 
 def library_closed(declaration: Declaration) -> NoReturn:
@@ -451,6 +466,7 @@ _backend.set_hooks(
     adapt=adapt, explain=explain, undecodable=undecodable, check_failed=check_failed, retrying=retrying, take=take,
     arguments=arrange, tail=tail, closed=callback_closed, dead=memory_ended, library_closed=library_closed,
     another=another_exception, cdata=callback_cdata, null_pointer=null_pointer, type_error=ForeignTypeError,
+    in_use=memory_in_use,
 )  # fmt: skip
 type_hooks["call_pointer"] = call_pointer
 

@@ -7,8 +7,8 @@ which know neither; ``deref`` reads through both.
 
 from __future__ import annotations
 
+import os
 import sys
-from _thread import _local as thread_local  # threading.local, without all of threading
 from itertools import repeat
 
 import _cffi_backend as cffi
@@ -22,8 +22,8 @@ from epsilon.errors import (
     ForeignValueError,
     shorten,
 )
-from epsilon.expressions import ctype
-from epsilon.structs import Struct, caller, read, write
+from epsilon.expressions import ctype, is_fixed
+from epsilon.structs import Struct, caller, read, refuse_write, write
 from epsilon.typesystem import (
     TAGS,
     VOID_POINTER,
@@ -44,16 +44,20 @@ if TYPE_CHECKING:
     from typing import Any
 
 _UINTPTR = WORDS["uintptr"].backend
+#: counts up to here are the plain ones of floor 0's
+_PLAIN_COUNT = 1 << 29
+#: whether allocations remember the line that asked for them
+_checking = os.environ.get("EPSILON_CHECK") == "1"
 
 
-class ForeignMemory(_backend.Guarded):
+class ForeignMemory(_backend.Memory):
     """``count`` values of C type ``element``, one after the other.
 
     ``memory[i]`` reads and ``memory[i] = value`` writes an element; ``len``, iteration and slices work.  It passes as a
     pointer to its element type, ends with ``with`` or ``foreign_free``, and is freed when it is collected.
     """
 
-    __slots__ = ("count", "element")
+    __slots__ = ()
 
     def __new__(
         cls, element: CType, count: int, address: int | None = None, owner: Any = None, readonly: bool = False
@@ -80,14 +84,16 @@ class ForeignMemory(_backend.Guarded):
     def __bool__(self) -> bool:
         return True
 
-    def __getitem__(self, index: Any) -> Any:
+    def _get(self, index: Any) -> Any:
+        """``memory[index]`` where floor 0 has no quick way."""
         if isinstance(index, slice):
             return [self[place] for place in self._places(index)]
         return read(self.element, self, self._place(index))
 
-    def __setitem__(self, index: Any, value: Any) -> None:
+    def _set(self, index: Any, value: Any) -> None:
+        """``memory[index] = value`` where floor 0 has no quick way."""
         if self.readonly:
-            raise ForeignMemoryError(f"{self!r} is read-only")
+            refuse_write(self)
         if isinstance(index, slice):
             places, values = self._places(index), list(value)
             if len(places) != len(values):
@@ -113,13 +119,6 @@ class ForeignMemory(_backend.Guarded):
     def cdata(self) -> Any:
         """A cffi pointer to the first element, for plain cffi code; it does not keep the memory alive."""
         return cffi.cast(self.pointer_type, self.address)
-
-    def __enter__(self) -> ForeignMemory:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self.alive:
-            self.end(caller())
 
     def __repr__(self) -> str:
         state = f"at {self.address:#x}" if self.alive else "ended"
@@ -161,9 +160,14 @@ class OwnedMemory(ForeignMemory):
             raise ForeignIndexError(f"a slice of {self!r}, whose end is not known, is p[start:stop] with stop given")
         return range(*index.indices(index.stop))
 
-    def end(self, where: str) -> None:
+    def end(self, where: Any) -> None:
         super().end(where)
-        _backend.owner_of(self).release()
+        if not _backend.in_flight(self):  # else C uses it in a call of this thread: it is freed with this object
+            _backend.owner_of(self).release()
+
+    def __exit__(self, *exception: object) -> None:
+        if self.alive:
+            self.end(_getframe(1))
 
     def __repr__(self) -> str:
         state = f"at {self.address:#x}" if self.alive else "ended"
@@ -219,6 +223,29 @@ def _count(count: Any, element: CType, what: str) -> int:
     return number
 
 
+#: the words of C's own types → what floor 0 allocates them by; empty while allocations are recorded
+_known: dict[Any, tuple[Any, Any]] = {}
+_allocate = ForeignMemory.allocate
+_free = ForeignMemory.free
+_getframe = sys._getframe
+
+
+def _way(type: Any, element: CType) -> tuple[Any, Any]:
+    """What floor 0 allocates values of ``element`` by, which ``type`` spells."""
+    way = (element.converter, cffi.new_pointer_type(element.backend))
+    if is_fixed(type) and not _checking:
+        _known[type] = way
+    return way
+
+
+def _allocation_site() -> str:
+    """``file:line`` of the code outside Epsilon that allocates."""
+    frame = _getframe(2)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] == "epsilon":
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
 def foreign_alloc(type: Any, count: Any = None, initial: Any = None) -> ForeignMemory:
     """Allocate ``count`` (1) values of ``type``, zeroed; ``initial`` is a sequence of values, or one for all.
 
@@ -235,6 +262,13 @@ def foreign_alloc(type: Any, count: Any = None, initial: Any = None) -> ForeignM
     ...
     epsilon.errors.ForeignMemoryError: use of <foreign memory int [3], ended> after its end: it was freed at ...
     """
+    if initial is None:
+        try:
+            memory = _allocate(_known[type], count)
+        except (KeyError, TypeError):  # not known, or no key
+            memory = None
+        if memory is not None:
+            return memory
     element = _element(type, "foreign_alloc")
     values: Any = ()
     if initial is not None:
@@ -251,7 +285,12 @@ def foreign_alloc(type: Any, count: Any = None, initial: Any = None) -> ForeignM
         raise ForeignValueError(
             f"foreign_alloc: {len(values)} initial values for {count} elements of {element.spelling}"
         )
-    memory = ForeignMemory(element, count)
+    if isinstance(element, Array) or not 0 <= count < _PLAIN_COUNT:
+        memory = ForeignMemory(element, count)
+    else:
+        memory = _allocate(_way(type, element), count)
+    if _checking:
+        _backend.set_allocated_at(memory, _allocation_site())
     for index, value in enumerate(values):
         memory[index] = value
     return memory
@@ -262,12 +301,18 @@ def foreign_free(memory: Any) -> None:
 
     Raises ``ForeignMemoryError`` when it has been freed already, or is nothing that was allocated here.
     """
-    if isinstance(memory, OwnedMemory):
-        memory.end(caller())
+    if memory.__class__ is ForeignMemory and _free(memory, _getframe(1)):
         return
-    if not isinstance(memory, (ForeignMemory, Struct)) or _backend.owner_of(memory) is not None:
+    if isinstance(memory, OwnedMemory):
+        memory.end(_getframe(1))
+        return
+    if (
+        not isinstance(memory, (ForeignMemory, Struct))
+        or _backend.owner_of(memory) is not None
+        or isinstance(memory, PooledMemory)
+    ):
         raise ForeignMemoryError(f"foreign_free: {shorten(memory)} was not allocated by foreign_alloc")
-    _backend.end(memory, caller())
+    _backend.end(memory, _getframe(1))
 
 
 def foreign_memory(type: Any, count: Any = None, initial: Any = None) -> ForeignMemory:
@@ -284,39 +329,34 @@ def foreign_memory(type: Any, count: Any = None, initial: Any = None) -> Foreign
 # --- pools ----------------------------------------------------------------------------------------------------------
 
 
-class _Pools(thread_local):
-    def __init__(self) -> None:
-        self.free: dict[tuple[CType, int], list[ForeignMemory]] = {}
-
-
-_pools = _Pools()
-
-
 class PooledMemory(ForeignMemory):
-    """A block of this thread's pool; at the end of ``with`` it goes back, and the next block of its kind is that
+    """A block of this thread's pool; at the end of ``with`` it goes back, and the next block of its size is that
     one."""
 
-    __slots__ = ("block",)
+    __slots__ = ()
 
-    def __exit__(self, *exception: object) -> None:
-        if self.alive:
-            self.end(caller())
-            _pools.free.setdefault((self.element, self.count), []).append(self.block)
+
+_take = PooledMemory.take
 
 
 def pooled_memory(type: Any, count: Any = 1) -> PooledMemory:
-    """Memory from this thread's pool, for a ``with`` block.  A reused block holds what was last in it.
+    """Memory from this thread's pool, for a ``with`` block.  A reused block of numbers holds what was last in it; one of
+    anything else is zeroed.
 
     >>> with pooled_memory("int", count=4) as p:
     ...     p[0] = 1
     """
+    try:
+        memory = _take(_known[type], count)
+    except (KeyError, TypeError):  # not known, or no key
+        memory = None
+    if memory is not None:
+        return memory
     element = _element(type, "pooled_memory")
     count = _count(count, element, "pooled_memory")
-    free = _pools.free.get((element, count))
-    block = free.pop() if free else ForeignMemory(element, count)
-    pooled = PooledMemory(element, count, block.address, (block,))
-    pooled.block = block
-    return pooled
+    if isinstance(element, Array) or not 0 <= count < _PLAIN_COUNT:
+        return PooledMemory(element, count)
+    return _take(_way(type, element), count)
 
 
 # --- pinned buffers -------------------------------------------------------------------------------------------------
@@ -361,8 +401,8 @@ class PinnedArray(ForeignMemory):
 
     def __exit__(self, *exception: object) -> None:
         if self.alive:
-            self.end(caller())
-        if self.hold is not None:
+            self.end(_getframe(1))
+        if self.hold is not None and not _backend.in_flight(self):  # else it is released with this object
             cffi.release(self.hold)
             self.hold = None
 

@@ -7,12 +7,13 @@ each member, which reads and writes in place.  The layout is cffi's, which is th
 
 from __future__ import annotations
 
+import sys
 from _collections_abc import Sequence  # collections.abc, without all of collections
 
 import _cffi_backend as cffi
 
 from epsilon import _backend
-from epsilon.errors import ForeignIndexError, ForeignTypeError, ForeignValueError, nearest, shorten
+from epsilon.errors import ForeignIndexError, ForeignMemoryError, ForeignTypeError, ForeignValueError, nearest, shorten
 from epsilon.expressions import ctype, word_of
 from epsilon.typesystem import (
     HAS_EIGHTBYTES,
@@ -30,7 +31,7 @@ from epsilon.typesystem import hooks as type_hooks
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from typing import Any
+    from typing import Any, NoReturn
 
     from epsilon.declarator import Body
 
@@ -146,7 +147,7 @@ class Struct(_backend.Guarded, metaclass=StructType):
         return self
 
     def __exit__(self, *exception: object) -> None:
-        _backend.end(self, caller())
+        _backend.end(self, sys._getframe(1))
 
     def __repr__(self) -> str:
         if not _backend.is_alive(self):
@@ -157,8 +158,6 @@ class Struct(_backend.Guarded, metaclass=StructType):
 
 def caller(depth: int = 2) -> str:
     """``file:line`` of the code that called the caller of this."""
-    import sys
-
     frame = sys._getframe(depth)
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
@@ -178,7 +177,10 @@ def _bytes_at(address: int, size: int) -> Any:
 def view(ctype: StructCType, address: int, owner: Any) -> Any:
     """The struct at ``address``, in place; ``owner`` is kept alive and ends it when it ends."""
     pointer_type = ctype.converter.pointer_type
-    return _backend.Guarded.__new__(ctype.python_class, pointer_type, ctype.size, ctype.alignment, address, owner)
+    readonly = isinstance(owner, _backend.Guarded) and _backend.is_readonly(owner)
+    return _backend.Guarded.__new__(
+        ctype.python_class, pointer_type, ctype.size, ctype.alignment, address, owner, readonly
+    )
 
 
 def copy_cdata(ctype: StructCType, value: Any) -> Any:
@@ -204,18 +206,32 @@ def read(ctype: CType, memory: Any, offset: int) -> Any:
 
 def write(ctype: CType, memory: Any, offset: int, value: Any) -> None:
     """Write a value into guarded memory, which keeps alive what it then points to."""
-    kept = ctype.converter.write(memory, offset, value)
-    if isinstance(value, Struct) and not ctype.is_pointer:  # a copy, which points to what the original keeps alive
-        kept = dict(_backend.kept_by(value)) or kept
-    if kept is not None or ctype.is_pointer:
-        _backend.kept_by(memory)[_backend.address_of(memory) + offset] = (kept, value)
+    ctype.converter.write(memory, offset, value)
+
+
+def refuse_write(memory: Any) -> NoReturn:
+    raise ForeignMemoryError(f"{memory!r} is read-only")
 
 
 # --- members --------------------------------------------------------------------------------------------------------
 
 
+def name_member(field: Any, struct: Any, error: BaseException) -> None:
+    """Put the member's name into an error of its conversion, in place."""
+    if isinstance(error, (ForeignTypeError, ForeignValueError, OverflowError)):
+        if error.args and getattr(error, "function", "") is None:
+            text = f"{type(struct).ctype.spelling}: member {field.name!r} ({field.ctype.spelling}): {error.args[0]}"
+            error.args = (text,)
+
+
+_backend.set_hooks(member=name_member, readonly=refuse_write)
+
+
 class Field:
-    """A member: reading gives its value, or a view in place where it is a struct or an array."""
+    """A member: reading gives its value, or a view in place where it is a struct or an array.
+
+    The shim has its own for plain members and structs (``c/field.c``), which is the same, and quicker.
+    """
 
     def __init__(self, layout: Layout):
         self.name, self.ctype, self.offset = layout.name, layout.ctype, layout.offset
@@ -227,10 +243,8 @@ class Field:
     def __set__(self, struct: Any, value: Any) -> None:
         try:
             self.write(struct, value)
-        except (ForeignTypeError, ForeignValueError, OverflowError) as error:
-            if error.args and getattr(error, "function", "") is None:
-                text = f"{type(struct).ctype.spelling}: member {self.name!r} ({self.ctype.spelling}): {error.args[0]}"
-                error.args = (text,)
+        except BaseException as error:
+            name_member(self, struct, error)
             raise
 
     def read(self, struct: Any) -> Any:
@@ -261,6 +275,8 @@ class BitField(Field):
         return self.ctype.restore(getattr(self.cdata(struct), self.name))
 
     def write(self, struct: Any, value: Any) -> None:
+        if _backend.is_readonly(struct):
+            refuse_write(struct)
         number = self.ctype.adapt(value)
         plain = self.ctype.representation
         signed = isinstance(plain, Integer) and plain.low < 0
@@ -473,18 +489,20 @@ def build(kind: str, tag: str, members: Sequence[tuple[str | None, CType, int | 
 
 def caller_module() -> str:
     """The module that defines the struct: the first one outside this package, so that its class can be pickled."""
-    import sys
-
     frame = sys._getframe(2)
     while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] == "epsilon":
         frame = frame.f_back
     return "epsilon" if frame is None else frame.f_globals.get("__name__", "epsilon")
 
 
-def _descriptor(layout: Layout) -> Field:
+def _descriptor(layout: Layout) -> Any:
     if layout.bits is not None:
         return BitField(layout)
-    return ArrayField(layout) if isinstance(layout.ctype, Array) else Field(layout)
+    if isinstance(layout.ctype, Array):
+        return ArrayField(layout)
+    if _backend.Field is None:
+        return Field(layout)
+    return _backend.Field(layout.ctype, layout.name, layout.offset, isinstance(layout.ctype, StructCType))
 
 
 # --- how a struct is passed by value --------------------------------------------------------------------------------

@@ -17,9 +17,10 @@ from epsilon._abi.guarded import (
     CodePointer,
     Guarded,
     Record,
+    board,
     explain,
     hooks,
-    is_alive,
+    land,
     live_address,
     local,
     needs_shim,
@@ -216,7 +217,7 @@ class Trampoline:
         kept: list[Any] = []
         outputs: list[Any] = []
         try:
-            prepared = self.prepare(arguments, values, kept, outputs, who)
+            prepared = self.prepare(arguments, values, kept, outputs, record, who)
             first = [cffi.buffer(box)[:] for _, box in outputs] if not plain and function._retry else []
             attempt = 1
             while True:
@@ -228,7 +229,7 @@ class Trampoline:
                     self.release(outputs, who)
                     for (_, box), content in zip(outputs, first, strict=True):
                         cffi.buffer(box)[:] = content
-                    self.check_alive(prepared, kept, who)
+                    self.board(prepared, kept, record, who)
                     attempt += 1
                     continue
                 if function._raises:
@@ -236,6 +237,10 @@ class Trampoline:
                 break
             return self.with_outputs(value, outputs, who, prepared)
         finally:
+            for memory in kept:
+                if isinstance(memory, Guarded):
+                    land(memory, record)
+            memory = None
             # what the arguments lent to C is theirs again, even while a traceback holds this frame
             values.clear()
             kept.clear()
@@ -265,7 +270,9 @@ class Trampoline:
             if depth:
                 cffi.set_errno(outer_errno)
 
-    def prepare(self, arguments: tuple, values: list, kept: list, outputs: list, who: Any) -> tuple:
+    def prepare(
+        self, arguments: tuple, values: list, kept: list, outputs: list, record: Record, who: Any
+    ) -> tuple:
         """Convert the arguments; what was converted, which is more than was passed where arrays have lengths."""
         place = 0
         if self.counted:
@@ -291,13 +298,16 @@ class Trampoline:
             given = arguments = ()  # memory of arrays, which the traceback would keep
             explain(who, place, error)
             raise
-        self.check_alive(arguments, kept, who)
+        self.board(arguments, kept, record, who)
         return arguments
 
-    def check_alive(self, arguments: tuple, kept: list, who: Any) -> None:
-        """Refuse memory that has ended meanwhile: the conversion of a later argument may have ended it."""
+    def board(self, arguments: tuple, kept: list, record: Record, who: Any) -> None:
+        """Count the call in on the memory that C gets, so that no other thread ends it.
+
+        Refuse what has ended meanwhile: the conversion of a later argument may have ended it.
+        """
         for memory in kept:
-            if isinstance(memory, Guarded) and not is_alive(memory):
+            if isinstance(memory, Guarded) and not board(memory, record):
                 try:
                     live_address(memory)
                 except BaseException as error:

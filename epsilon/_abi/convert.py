@@ -18,6 +18,7 @@ from epsilon._abi.guarded import (
     Guarded,
     hooks,
     is_readonly,
+    kept_by,
     live_address,
     live_pointer,
     pointer_type_of,
@@ -126,16 +127,36 @@ class Converter:
         """read_at(address) → the value there; nothing is checked."""
         return self.load(cffi.cast(VOID_POINTER, address))
 
-    def write(self, memory: Guarded, offset: int, value: Any, /) -> tuple | None:
-        """write(memory, offset, value) → what the memory points to from now on, or None.
+    def write(self, memory: Guarded, offset: int, value: Any, /) -> None:
+        """write(memory, offset, value): write it there; the memory keeps alive what it then points to.
 
         The conversion may run Python that ends the memory, so it writes elsewhere first.
         """
+        if is_readonly(memory):
+            hooks.readonly(memory)
         kept: list[Any] = []
         copy = cffi.newp(self.outgoing_pointer)
         self.store(copy, value, kept)
         cffi.memmove(self._place(memory, offset), copy, self.size)
-        return tuple(kept) if kept else None
+        self._keep(memory, live_address(memory) + offset, value, kept)
+
+    def _keep(self, memory: Guarded, address: int, value: Any, kept: list[Any]) -> None:
+        """Keep alive what the memory points to at an address now.
+
+        Plain values keep nothing, and a struct, which is a copy, what the original does.
+        """
+        code, things = self.base.code, None
+        if code == "s":
+            sources = (kept_by(one) for one in (value, *kept) if isinstance(one, Guarded))
+            things = next((dict(source) for source in sources if source), None)
+        elif code not in "pPzyY":
+            return
+        elif value is not None:
+            things = (value, *kept)
+        if things is not None:
+            kept_by(memory)[address] = things
+        else:
+            kept_by(memory).pop(address, None)
 
     def pack(self, values: Any, pointer_type: Any, writable: bool, /) -> Guarded | None:
         """pack(value, pointer_type, writable) → memory with the plain numbers of a list; None for all else, buffers

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from _thread import _local as thread_local
+from _thread import get_ident
 from operator import index
 
 import _cffi_backend as cffi
@@ -34,8 +35,9 @@ class Hooks:
     """The callables that floor 0 reaches back through; ``c/shim.h`` says what each is given."""
 
     __slots__ = (
-        "adapt", "another", "arguments", "cdata", "check_failed", "closed", "dead", "explain", "library_closed",
-        "null_pointer", "retrying", "tail", "take", "type_error", "undecodable",
+        "adapt", "another", "arguments", "cdata", "check_failed", "closed", "dead", "explain", "in_use",
+        "library_closed", "member", "null_pointer", "readonly", "retrying", "tail", "take", "type_error",
+        "undecodable",
     )  # fmt: skip
 
 
@@ -208,8 +210,8 @@ class Guarded:
     """
 
     __slots__ = (
-        "__address", "__ended", "__ended_at", "__kept", "__memory", "__owner", "__pointer_type", "__readonly", "__root",
-        "__size", "__weakref__",
+        "__address", "__allocated_at", "__ended", "__ended_at", "__inside", "__kept", "__memory", "__owner", "__pointer_type",
+        "__readonly", "__root", "__size", "__weakref__",
     )  # fmt: skip
 
     def __new__(
@@ -221,8 +223,10 @@ class Guarded:
         self.__size = size
         self.__ended = False
         self.__readonly = bool(readonly)
-        self.__kept = self.__ended_at = self.__memory = self.__owner = None
+        self.__kept = self.__ended_at = self.__memory = self.__owner = self.__allocated_at = None
         self.__root = None
+        #: the calls that C uses it in now → their threads; of the root
+        self.__inside: dict[Record, int] = {}
         if address is not None:
             self.__address = index(address)
             self.__owner = owner
@@ -281,24 +285,70 @@ class Guarded:
         return self.__owner
 
     @property
+    def allocated_at(self) -> Any:
+        """Where it was allocated, if that was recorded."""
+        return self.__allocated_at
+
+    @allocated_at.setter
+    def allocated_at(self, where: Any) -> None:
+        self.__allocated_at = where
+
+    @property
     def ended_at(self) -> Any:
         """Where it was freed."""
         return self.__ended_at
 
+    @property
+    def inflight(self) -> int:
+        """The calls that C uses it in now."""
+        return len((self if self.__root is None else self.__root).__inside)
+
+    def __board(self, record: Record) -> bool:
+        """Count a call in; False, and it is not counted, when the memory has ended.
+
+        It counts first and looks then, as ``Cell.enter`` does.
+        """
+        root = self if self.__root is None else self.__root
+        root.__inside[record] = get_ident()
+        if not root.__ended:
+            return True
+        root.__land(record)
+        return False
+
+    def __land(self, record: Record) -> None:
+        """Count a call out; what was ended meanwhile, on the thread of the call, is let go now."""
+        root = self if self.__root is None else self.__root
+        root.__inside.pop(record, None)
+        if root.__ended and not root.__inside:
+            root.__memory = root.__kept = None
+
     def end(self, where: Any, /) -> None:
-        """End the memory; ``where`` is what a later use is told.  Raises if it has ended."""
+        """End the memory; ``where``, a text or a frame, is what a later use is told.
+
+        Raises if it has ended, or if C uses it on another thread.  Where a callback ends what its own call uses, it
+        stays until the call lands.
+        """
         root = self if self.__root is None else self.__root
         if not root.__ended:  # no call between the look and the mark, so no other thread either
             self.__ended = True
         else:
             self.__check()
+        if any(thread != get_ident() for thread in list(self.__inside.values())):
+            self.__ended = False
+            hooks.in_use(self)
+        if hasattr(where, "f_code"):
+            where = f"{where.f_code.co_filename}:{where.f_lineno}"
         self.__ended_at = where
-        self.__memory = self.__kept = None
+        if not self.__inside:
+            self.__memory = self.__kept = None
 
 
 # As functions, for a struct may have members of these names.
 live_address = Guarded.address.fget
 is_alive = Guarded.alive.fget
+board = Guarded._Guarded__board
+land = Guarded._Guarded__land
+kept_by = Guarded.kept.fget
 is_readonly = Guarded.readonly.fget
 pointer_type_of = Guarded.pointer_type.fget
 size_of = Guarded.size.fget
