@@ -8,6 +8,7 @@ from statistics import geometric_mean
 from typing import NamedTuple
 
 from benchmarks.figures import BIND_PROTOTYPE, BIND_TYPES, BYTES, IMPORT, LOAD, MADE, Figure, Measured
+from benchmarks.memories import ALLOCATE, ELEMENTS, FIELDS, POOLED
 from benchmarks.peers import CFFI_ABI, CFFI_API, CRITICAL, CTYPES, DEFAULT, HANDWRITTEN
 from benchmarks.rounds import STATISTICS, Results, Statistic
 from benchmarks.tasks import CALLBACK, QSORT, SHAPES
@@ -94,6 +95,13 @@ ASKED = (
     Asked("a callback from a foreign thread / ctypes", "<=", 1.2, "×", lambda of: of.ratio(THREAD, DEFAULT, CTYPES)),
     Asked("a callback from a foreign thread / cffi ABI mode", "<", 1.0, "×",
           lambda of: of.ratio(THREAD, DEFAULT, CFFI_ABI)),
+    Asked("a struct's member read or written / cffi, worst", "<=", 1.4, "×",
+          lambda of: max(of.ratio(way, DEFAULT, CFFI_ABI) for way in FIELDS)),
+    Asked("an element through the guard, over a bare cffi array's, worst", "<=", 15, " ns",
+          lambda of: max(of.ns(DEFAULT, way) - of.ns(CFFI_ABI, way) for way in ELEMENTS)),
+    Asked("foreign_alloc and foreign_free of an int / ffi.new", "<=", 2, "×",
+          lambda of: of.ratio(ALLOCATE, DEFAULT, CFFI_ABI)),
+    Asked("a pooled block of 100 ints / ffi.new", "<=", 0.9, "×", lambda of: of.ratio(POOLED, DEFAULT, CFFI_ABI)),
 )
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from benchmarks.figures import FIGURES, WHO, Measured
 from benchmarks.judge import Verdict
+from benchmarks.memories import WAYS as MEMORY_WAYS
 from benchmarks.peers import CATALOGUE, CFFI_ABI, CRITICAL, CTYPES, DEFAULT, HANDWRITTEN, STRATEGIES, strategy_row
 from benchmarks.rounds import LOOP, STATISTICS, Plan, Results, Statistic
 from benchmarks.tasks import CALLBACK, QSORT, SHAPES, TASKS
@@ -82,6 +83,14 @@ def ways_table(results: Results, statistic: str) -> Table:
     rows = [row for row in (CRITICAL, DEFAULT, CFFI_ABI, CTYPES) if row in results.samples]
     body = [[row, *(cell(results, row, way, STATISTICS[statistic]) for way in WAYS)] for row in rows]
     return Table(f"Nanoseconds of what a call may ask for ({statistic} of the rounds)", ["", *WAYS], body)
+
+
+def memory_table(results: Results, statistic: str) -> Table:
+    """What memory costs."""
+    rows = [row for row in (DEFAULT, CFFI_ABI, CTYPES) if row in results.samples]
+    body = [[row, *(cell(results, row, way, STATISTICS[statistic]) for way in MEMORY_WAYS)] for row in rows]
+    notes = ["Epsilon allocates and frees, and takes from its pool; the others allocate, and free when nobody looks"]
+    return Table(f"Nanoseconds of what memory costs ({statistic} of the rounds)", ["", *MEMORY_WAYS], body, notes)
 
 
 def row_cells(results: Results, row: str, statistic: Statistic, tasks: Sequence[str] = TASKS) -> list[str]:

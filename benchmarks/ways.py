@@ -7,7 +7,7 @@ from __future__ import annotations
 import ctypes
 import random
 import timeit
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import cffi
@@ -110,12 +110,18 @@ def measure(workshop: Workshop, keys: list[str], plan: Plan, results: Results) -
         makers[CFFI_ABI] = lambda: of_cffi(target)
     if "ctypes" in keys:
         makers[CTYPES] = lambda: of_ctypes(target)
+    take_turns("what calls may ask for", makers, WAYS, plan, results)
+
+
+def take_turns(title: str, makers: dict[str, Callable[[], dict[str, Callable[[int], float]]]], ways: Sequence[str],
+               plan: Plan, results: Results) -> None:
+    """Measure each way of every row in turn, the rows in an order shuffled anew in each round."""
     runs = {(row, way): run for row, make in makers.items() for way, run in make().items()}
     loops = {key: calibrate(run, plan.seconds) for key, run in runs.items()}
     order = random.Random(3)
     for turn in range(plan.rounds):
-        progress(f"what calls may ask for, round {turn + 1} of {plan.rounds}")
-        for way in WAYS:
+        progress(f"{title}, round {turn + 1} of {plan.rounds}")
+        for way in ways:
             rows = [row for row, own in runs if own == way]
             for row in order.sample(rows, len(rows)):
                 count = loops[row, way]

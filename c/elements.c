@@ -118,7 +118,7 @@ allocated(PyObject *class, PyObject *const *args, Py_ssize_t nargs, int pooled)
     }
     Converter *c = (Converter *)PyTuple_GET_ITEM(way, 0);
     int64_t count = 1, size;
-    if (args[1] != Py_None && (!compact(args[1], &count) || count < 0))
+    if ((pooled || args[1] != Py_None) && (!compact(args[1], &count) || count < 0))
         Py_RETURN_NONE;
     if (__builtin_mul_overflow(count, c->size, &size))
         return PyErr_NoMemory();

@@ -1,6 +1,8 @@
 /* The life of things: a Cell for a library, a Guarded for memory. */
 #include "shim.h"
 
+#include <frameobject.h> /* of CPython 3.10: PyFrameObject's own members */
+
 /* --- Cell --------------------------------------------------------------------------------------------------------- */
 
 static PyObject *

@@ -86,13 +86,14 @@ class Library:
         """Close the library; a later call through it raises ``ForeignError``.  Closing twice does nothing.
 
         A call that is inside it, in another thread or in the C function that called the callback that closes it,
-        comes back safely: the file is unloaded after that.
+        comes back safely: the file is unloaded after that.  ``ForeignMemoryError`` is raised, and it stays open, while
+        a call on another thread uses the memory of one of its variables.
         """
-        self.cell.close()
         if self._variables:
             from .variables import end_variables
 
             end_variables(self)
+        self.cell.close()
 
     def __enter__(self) -> Library:
         self._check_open("it cannot be entered")

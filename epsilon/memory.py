@@ -23,7 +23,7 @@ from epsilon.errors import (
     shorten,
 )
 from epsilon.expressions import ctype, is_fixed
-from epsilon.structs import Struct, caller, read, refuse_write, write
+from epsilon.structs import Struct, read, refuse_write, write
 from epsilon.typesystem import (
     TAGS,
     VOID_POINTER,
@@ -340,8 +340,9 @@ _take = PooledMemory.take
 
 
 def pooled_memory(type: Any, count: Any = 1) -> PooledMemory:
-    """Memory from this thread's pool, for a ``with`` block.  A reused block of numbers holds what was last in it; one of
-    anything else is zeroed.
+    """Memory from this thread's pool, for a ``with`` block.
+
+    A reused block of numbers holds what was last in it; one of anything else is zeroed.
 
     >>> with pooled_memory("int", count=4) as p:
     ...     p[0] = 1

@@ -134,5 +134,6 @@ def check_variable(name: str, found: CType) -> None:
 def end_variables(library: Library) -> None:
     """End the memory of the variables of a library that is being closed."""
     _written.discard(library)
-    while library._variables:
-        _backend.end(library._variables.popitem()[1], caller(3))
+    for key, memory in list(library._variables.items()):
+        _backend.end(memory, caller(3))
+        library._variables.pop(key, None)
