@@ -1,5 +1,5 @@
-"""What memory costs: a member, an element, an allocation, a pooled block.  Epsilon's is guarded; cffi's and ctypes' is checked
-against its bounds at most."""
+"""What memory costs: a member, an element, an allocation, a pooled block.  Epsilon's is guarded; cffi's and
+ctypes' is checked against its bounds at most."""
 
 from __future__ import annotations
 

@@ -64,7 +64,8 @@ ENDS = {
     "foreign_free": "p = epsilon.foreign_alloc('int', initial=[42]); end = lambda: epsilon.foreign_free(p)",
     "with": "p = epsilon.foreign_memory('int', count=100, initial=42); end = lambda: p.__exit__(None, None, None)",
     "pooled": "p = epsilon.pooled_memory('int', 100); p[0] = 42; end = lambda: p.__exit__(None, None, None)",
-    "pinned": "import array; p = epsilon.pinned_array(array.array('i', [42])); end = lambda: p.__exit__(None, None, None)",
+    "pinned": "import array; p = epsilon.pinned_array(array.array('i', [42]));"
+    "end = lambda: p.__exit__(None, None, None)",
     "owned": "p = lib.bind('made', ('pointer', 'int'), [], free='free')(); end = lambda: epsilon.foreign_free(p)",
     "struct": "p = epsilon.define_c_struct('one', [('x', 'int')])(42); end = lambda: epsilon.foreign_free(p)",
     "view": "points = epsilon.foreign_alloc(epsilon.define_c_struct('one', [('x', 'int')]), initial={'x': 42});"
@@ -119,7 +120,7 @@ int call(int *p, int (*f)(int)) { int x = f(1); memset(p, 1, 400); return p[99] 
 """
 
 
-@pytest.mark.parametrize("make", ["foreign_alloc('int', 100)", "pooled_memory('int', 100)", "foreign_memory('int', 100)"])
+@pytest.mark.parametrize("make", ["foreign_alloc", "pooled_memory", "foreign_memory"])
 def test_what_a_callback_of_the_call_ends_stays_until_the_call_lands(make):
     assert run_child(f"""
 import sys, epsilon
@@ -132,7 +133,7 @@ def end(x):
     except epsilon.ForeignMemoryError:
         return x
 for _ in range(20):
-    p = epsilon.{make}
+    p = epsilon.{make}('int', 100)
     assert call(p, end) == 0x01010101 + 1
     try:
         call(p, end)
@@ -174,4 +175,4 @@ for memory in (p, q):
     assert recorded[0].endswith("it was freed at <string>:6; its 12 bytes were allocated at <string>:3")
     assert recorded[1].endswith("it was freed at <string>:4; its 8 bytes were allocated at <string>:4")
     plain = run_child(code, EPSILON_CHECK="").splitlines()
-    assert plain[0].endswith("freed at <string>:6; its 12 bytes were allocated at a place that EPSILON_CHECK=1 would tell")
+    assert plain[0].endswith("<string>:6; its 12 bytes were allocated at a place that EPSILON_CHECK=1 would tell")
