@@ -294,6 +294,18 @@ guarded_get_ended_at(Guarded *self, void *Py_UNUSED(closure))
     return PyUnicode_FromFormat("%U:%d", code->co_filename, PyCode_Addr2Line(code, self->ended_line));
 }
 
+static PyObject *
+finish_end(Guarded *self, PyObject *where)
+{
+    self->ended = 1;
+    remember_end(self, where);
+    if (!self->inflight) {
+        release_memory(self);
+        Py_CLEAR(self->kept);
+    }
+    Py_RETURN_NONE;
+}
+
 /* End the memory.  While C uses it in a call of this very thread, that is a callback of the call has ended it, nobody can
  * use it any more, and it is freed when the call lands; while C uses it on another thread it cannot be ended. */
 PyObject *
@@ -309,13 +321,14 @@ guarded_end(Guarded *self, PyObject *where)
         }
         return NULL;
     }
-    self->ended = 1;
-    remember_end(self, where);
-    if (!self->inflight) {
-        release_memory(self);
-        Py_CLEAR(self->kept);
-    }
-    Py_RETURN_NONE;
+    return finish_end(self, where);
+}
+
+/* End what was never ours to keep, such as the memory that C lent to a callback, whoever uses it. */
+static PyObject *
+guarded_lapse(Guarded *self, PyObject *where)
+{
+    return guarded_alive(self) ? finish_end(self, where) : NULL;
 }
 
 static PyObject *
@@ -389,6 +402,7 @@ guarded_dealloc(Guarded *self)
 
 static PyMethodDef guarded_methods[] = {
     {"end", (PyCFunction)guarded_end, METH_O, "End the memory; `where`, a text or a frame, is what a later use is told.  Raises if it has ended."},
+    {"lapse", (PyCFunction)guarded_lapse, METH_O, "End memory that was never ours to keep, whoever uses it."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -79,6 +79,9 @@ own_calls = implementation.own_calls
 set_errno = implementation.set_errno
 set_hooks = implementation.set_hooks
 
+#: whether memory remembers the line that allocated it
+checking = os.environ.get("EPSILON_CHECK") == "1"
+
 #: the descriptor of a struct's plain members, or None: without the shim it is structs.Field
 Field = getattr(shim, "Field", None)
 

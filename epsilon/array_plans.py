@@ -328,4 +328,4 @@ class Received:
     def end(self) -> None:
         """The callback has returned, and with it the right to look at C's memory."""
         for view in self.views():
-            view.end(f"the return of the callback {_name(self.who)}")
+            view.lapse(f"the return of the callback {_name(self.who)}")

@@ -7,7 +7,6 @@ which know neither; ``deref`` reads through both.
 
 from __future__ import annotations
 
-import os
 import sys
 from itertools import repeat
 
@@ -46,8 +45,6 @@ if TYPE_CHECKING:
 _UINTPTR = WORDS["uintptr"].backend
 #: counts up to here are the plain ones of floor 0's
 _PLAIN_COUNT = 1 << 29
-#: whether allocations remember the line that asked for them
-_checking = os.environ.get("EPSILON_CHECK") == "1"
 
 
 class ForeignMemory(_backend.Memory):
@@ -233,17 +230,19 @@ _getframe = sys._getframe
 def _way(type: Any, element: CType) -> tuple[Any, Any]:
     """What floor 0 allocates values of ``element`` by, which ``type`` spells."""
     way = (element.converter, cffi.new_pointer_type(element.backend))
-    if is_fixed(type) and not _checking:
+    if is_fixed(type) and not _backend.checking:
         _known[type] = way
     return way
 
 
-def _allocation_site() -> str:
-    """``file:line`` of the code outside Epsilon that allocates."""
-    frame = _getframe(2)
+def remember_site(memory: Any) -> None:
+    """Let memory remember the line, outside Epsilon, that allocates it, under ``EPSILON_CHECK=1``."""
+    if not _backend.checking:
+        return
+    frame = _getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] == "epsilon":
         frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    _backend.set_allocated_at(memory, f"{frame.f_code.co_filename}:{frame.f_lineno}")
 
 
 def foreign_alloc(type: Any, count: Any = None, initial: Any = None) -> ForeignMemory:
@@ -285,12 +284,11 @@ def foreign_alloc(type: Any, count: Any = None, initial: Any = None) -> ForeignM
         raise ForeignValueError(
             f"foreign_alloc: {len(values)} initial values for {count} elements of {element.spelling}"
         )
-    if isinstance(element, Array) or not 0 <= count < _PLAIN_COUNT:
+    if isinstance(element, Array) or count >= _PLAIN_COUNT:
         memory = ForeignMemory(element, count)
     else:
         memory = _allocate(_way(type, element), count)
-    if _checking:
-        _backend.set_allocated_at(memory, _allocation_site())
+    remember_site(memory)
     for index, value in enumerate(values):
         memory[index] = value
     return memory
@@ -355,9 +353,12 @@ def pooled_memory(type: Any, count: Any = 1) -> PooledMemory:
         return memory
     element = _element(type, "pooled_memory")
     count = _count(count, element, "pooled_memory")
-    if isinstance(element, Array) or not 0 <= count < _PLAIN_COUNT:
-        return PooledMemory(element, count)
-    return _take(_way(type, element), count)
+    if isinstance(element, Array) or count >= _PLAIN_COUNT:
+        memory = PooledMemory(element, count)
+    else:
+        memory = _take(_way(type, element), count)
+    remember_site(memory)
+    return memory
 
 
 # --- pinned buffers -------------------------------------------------------------------------------------------------

@@ -176,3 +176,22 @@ for memory in (p, q):
     assert recorded[1].endswith("it was freed at <string>:4; its 8 bytes were allocated at <string>:4")
     plain = run_child(code, EPSILON_CHECK="").splitlines()
     assert plain[0].endswith("<string>:6; its 12 bytes were allocated at a place that EPSILON_CHECK=1 would tell")
+
+
+def test_what_c_lent_to_a_callback_ends_though_another_thread_uses_it():
+    source = """
+    int lend(void (*f)(int *xs, int n)) { static int xs[2] = {42, 1}; f(xs, 2); return xs[0]; }
+    """
+    assert run_child(PRELUDE + """
+held = []
+def keep(xs):
+    held.append(Held(xs))
+    held[0].__enter__()
+lend_to = epsilon.make_callback(keep, "void", [("array", "int", {"length": 1}), "int"])
+assert lib.bind("lend", "int", ["pointer"])(lend_to) == 42
+try:
+    held[0].memory[0]
+except ForeignMemoryError as error:
+    print("the return of the callback" in str(error))
+held[0].__exit__()
+""", compile_c(HOLD + source)) == "True\n"  # fmt: skip

@@ -336,8 +336,15 @@ class Guarded:
         if any(thread != get_ident() for thread in list(self.__inside.values())):
             self.__ended = False
             hooks.in_use(self)
-        if hasattr(where, "f_code"):
-            where = f"{where.f_code.co_filename}:{where.f_lineno}"
+        self.__finish(f"{where.f_code.co_filename}:{where.f_lineno}" if hasattr(where, "f_code") else where)
+
+    def lapse(self, where: Any, /) -> None:
+        """End memory that was never ours to keep, whoever uses it."""
+        self.__check()
+        self.__ended = True
+        self.__finish(where)
+
+    def __finish(self, where: Any) -> None:
         self.__ended_at = where
         if not self.__inside:
             self.__memory = self.__kept = None
