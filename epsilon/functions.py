@@ -421,13 +421,9 @@ def memory_in_use(memory: Any) -> NoReturn:
 
 
 def allocation_of(memory: Any) -> str:
-    """Where guarded memory was allocated, for an error; of memory that somebody else allocated nothing."""
-    site, size = _backend.allocated_at(memory), _backend.size_of(memory)
-    if site:
-        return f"; its {size} bytes were allocated at {site}"
-    if _backend.owner_of(memory) is not None or size < 0:
-        return ""
-    return f"; its {size} bytes were allocated at a place that EPSILON_CHECK=1 would tell"
+    """Where guarded memory was allocated, for an error, if that was recorded; its type says its size in any case."""
+    site = _backend.allocated_at(memory)
+    return f"; its {_backend.size_of(memory)} bytes were allocated at {site}" if site else ""
 
 
 def library_closed(declaration: Declaration) -> NoReturn:
