@@ -99,26 +99,42 @@ new_memory(PyTypeObject *type)
 {
     if (UNLIKELY(!spare_count) || UNLIKELY(type->tp_basicsize != sizeof(Memory)))
         return (Memory *)type->tp_alloc(type, 0);
-    Memory *self = spares[--spare_count];
-    memset((char *)self + sizeof(PyObject), 0, sizeof(Memory) - sizeof(PyObject));
+    Memory *self = spares[--spare_count]; /* what it had, its end has cleared */
+    Guarded *guarded = &self->guarded;
+    guarded->root = NULL;
+    guarded->user = NULL;
+    guarded->inflight = 0;
+    guarded->ended = guarded->readonly = guarded->shared = 0;
+    self->kind = UNKNOWN;
     PyObject_Init((PyObject *)self, type);
     PyObject_GC_Track(self);
     return self;
 }
 
-/* allocate(way, count): `way` is (converter, pointer type); None where the count is no plain one. */
+/* allocate(ways, type, count): `ways` is a dict, type → (converter, pointer type); None where the type is not in it, or the
+ * count is no plain one. */
 static PyObject *
 allocated(PyObject *class, PyObject *const *args, Py_ssize_t nargs, int pooled)
 {
-    PyObject *way = nargs == 2 ? args[0] : NULL;
-    if (!way || !PyTuple_CheckExact(way) || PyTuple_GET_SIZE(way) != 2 ||
+    if (nargs != 3 || !PyDict_CheckExact(args[0])) {
+        PyErr_SetString(PyExc_TypeError, "a dict, a type and a count are wanted");
+        return NULL;
+    }
+    PyObject *way = PyDict_GetItemWithError(args[0], args[1]);
+    if (UNLIKELY(!way)) {
+        if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_TypeError))
+            return NULL;
+        PyErr_Clear(); /* a list, which is no key */
+        Py_RETURN_NONE;
+    }
+    if (!PyTuple_CheckExact(way) || PyTuple_GET_SIZE(way) != 2 ||
         !PyObject_TypeCheck(PyTuple_GET_ITEM(way, 0), &ConverterType)) {
-        PyErr_SetString(PyExc_TypeError, "(converter, pointer type) and a count are wanted");
+        PyErr_SetString(PyExc_TypeError, "a way is (converter, pointer type)");
         return NULL;
     }
     Converter *c = (Converter *)PyTuple_GET_ITEM(way, 0);
     int64_t count = 1, size;
-    if ((pooled || args[1] != Py_None) && (!compact(args[1], &count) || count < 0))
+    if ((pooled || args[2] != Py_None) && (!compact(args[2], &count) || count < 0))
         Py_RETURN_NONE;
     if (__builtin_mul_overflow(count, c->size, &size))
         return PyErr_NoMemory();
@@ -240,6 +256,8 @@ static void
 memory_dealloc(Memory *self)
 {
     PyObject_GC_UnTrack(self);
+    if (self->guarded.address == self->guarded.small)
+        memset(self->guarded.small, 0, SMALL_MEMORY); /* for the next, whose memory begins zeroed */
     Py_CLEAR(self->element);
     Py_CLEAR(self->converter);
     guarded_finish(&self->guarded);
@@ -259,9 +277,9 @@ elements_init(void)
 
 static PyMethodDef memory_methods[] = {
     {"allocate", (PyCFunction)(void (*)(void))memory_allocate, METH_FASTCALL | METH_CLASS,
-     "allocate((converter, pointer_type), count): zeroed memory of its own; None where the count is no plain one."},
+     "allocate(ways, type, count): zeroed memory of its own, or None where the type or the count is not for it."},
     {"take", (PyCFunction)(void (*)(void))memory_take, METH_FASTCALL | METH_CLASS,
-     "take((converter, pointer_type), count): memory of this thread's pool; None where the count is no plain one."},
+     "take(ways, type, count): memory of this thread's pool, or None where the type or the count is not for it."},
     {"free", memory_free, METH_O, "free(where): end it; False where its memory is that of something else."},
     {"__enter__", memory_enter, METH_NOARGS, NULL},
     {"__exit__", (PyCFunction)(void (*)(void))memory_exit, METH_FASTCALL, NULL},

@@ -227,12 +227,12 @@ _free = ForeignMemory.free
 _getframe = sys._getframe
 
 
-def _way(type: Any, element: CType) -> tuple[Any, Any]:
+def _ways(type: Any, element: CType) -> dict[Any, tuple[Any, Any]]:
     """What floor 0 allocates values of ``element`` by, which ``type`` spells."""
-    way = (element.converter, cffi.new_pointer_type(element.backend))
+    ways = {element: (element.converter, cffi.new_pointer_type(element.backend))}
     if is_fixed(type) and not _backend.checking:
-        _known[type] = way
-    return way
+        _known[type] = ways[element]
+    return ways
 
 
 def remember_site(memory: Any) -> None:
@@ -262,10 +262,7 @@ def foreign_alloc(type: Any, count: Any = None, initial: Any = None) -> ForeignM
     epsilon.errors.ForeignMemoryError: use of <foreign memory int [3], ended> after its end: it was freed at ...
     """
     if initial is None:
-        try:
-            memory = _allocate(_known[type], count)
-        except (KeyError, TypeError):  # not known, or no key
-            memory = None
+        memory = _allocate(_known, type, count)
         if memory is not None:
             return memory
     element = _element(type, "foreign_alloc")
@@ -287,7 +284,7 @@ def foreign_alloc(type: Any, count: Any = None, initial: Any = None) -> ForeignM
     if isinstance(element, Array) or count >= _PLAIN_COUNT:
         memory = ForeignMemory(element, count)
     else:
-        memory = _allocate(_way(type, element), count)
+        memory = _allocate(_ways(type, element), element, count)
     remember_site(memory)
     for index, value in enumerate(values):
         memory[index] = value
@@ -345,10 +342,7 @@ def pooled_memory(type: Any, count: Any = 1) -> PooledMemory:
     >>> with pooled_memory("int", count=4) as p:
     ...     p[0] = 1
     """
-    try:
-        memory = _take(_known[type], count)
-    except (KeyError, TypeError):  # not known, or no key
-        memory = None
+    memory = _take(_known, type, count)
     if memory is not None:
         return memory
     element = _element(type, "pooled_memory")
@@ -356,7 +350,7 @@ def pooled_memory(type: Any, count: Any = 1) -> PooledMemory:
     if isinstance(element, Array) or count >= _PLAIN_COUNT:
         memory = PooledMemory(element, count)
     else:
-        memory = _take(_way(type, element), count)
+        memory = _take(_ways(type, element), element, count)
     remember_site(memory)
     return memory
 

@@ -27,6 +27,13 @@ _pool = _Pool()
 _KEPT = 16
 
 
+def _way(ways: dict[Any, tuple[Any, Any]], type_: Any) -> tuple[Any, Any] | None:
+    try:
+        return ways.get(type_)
+    except TypeError:  # a list, which is no key
+        return None
+
+
 class Memory(Guarded):
     """Guarded memory of ``count`` values of type ``element``; a subclass reads and writes them (``_get``, ``_set``)."""
 
@@ -39,11 +46,14 @@ class Memory(Guarded):
         self._set(index, value)
 
     @classmethod
-    def allocate(cls, way: tuple[Any, Any], count: Any, /) -> Any:
-        """allocate((converter, pointer_type), count): zeroed memory of its own; None where the count is no plain
-        one."""
+    def allocate(cls, ways: dict[Any, tuple[Any, Any]], type_: Any, count: Any, /) -> Any:
+        """allocate(ways, type, count): zeroed memory of its own.
+
+        ``ways`` has type → (converter, pointer type); None where the type is not in it, or the count is no plain one.
+        """
         number = 1 if count is None else count
-        if type(number) is not int or not 0 <= number < 1 << 30:
+        way = _way(ways, type_)
+        if way is None or type(number) is not int or not 0 <= number < 1 << 30:
             return None
         converter, pointer_type = way
         self = cls._made(pointer_type, number * converter.size, converter.alignment)
@@ -51,14 +61,14 @@ class Memory(Guarded):
         return self
 
     @classmethod
-    def take(cls, way: tuple[Any, Any], count: Any, /) -> Any:
-        """take((converter, pointer_type), count): memory of this thread's pool; None where the count is no plain
-        one."""
-        if type(count) is not int or not 0 <= count < 1 << 30:
+    def take(cls, ways: dict[Any, tuple[Any, Any]], type_: Any, count: Any, /) -> Any:
+        """take(ways, type, count): memory of this thread's pool, or None as for ``allocate``."""
+        way = _way(ways, type_)
+        if way is None or type(count) is not int or not 0 <= count < 1 << 30:
             return None
         converter, pointer_type = way
         if converter.code not in "bBcChHiIqQfdg?FD":  # what was last in it may be pointers, to what has gone
-            return cls.allocate(way, count)
+            return cls.allocate(ways, type_, count)
         kind = (count * converter.size, converter.alignment)
         blocks = _pool.blocks.setdefault(kind, [])
         try:
