@@ -94,10 +94,21 @@ memory_set(PyObject *memory, PyObject *key, PyObject *value)
 static Memory *spares[SPARES];
 static int spare_count;
 
+/* Whether its objects are Memory and nothing else: a subclass with a __dict__ has more, before the object or behind it. */
+ALWAYS_INLINE int
+is_bare(const PyTypeObject *type)
+{
+#ifdef Py_TPFLAGS_MANAGED_DICT
+    if (type->tp_flags & Py_TPFLAGS_MANAGED_DICT)
+        return 0;
+#endif
+    return type->tp_basicsize == sizeof(Memory) && type->tp_dictoffset == 0;
+}
+
 static Memory *
 new_memory(PyTypeObject *type)
 {
-    if (UNLIKELY(!spare_count) || UNLIKELY(type->tp_basicsize != sizeof(Memory)))
+    if (UNLIKELY(!spare_count) || UNLIKELY(!is_bare(type)))
         return (Memory *)type->tp_alloc(type, 0);
     Memory *self = spares[--spare_count]; /* what it had, its end has cleared */
     Guarded *guarded = &self->guarded;
@@ -261,7 +272,7 @@ memory_dealloc(Memory *self)
     Py_CLEAR(self->element);
     Py_CLEAR(self->converter);
     guarded_finish(&self->guarded);
-    if (LIKELY(Py_TYPE(self)->tp_basicsize == sizeof(Memory)) && LIKELY(spare_count < SPARES))
+    if (LIKELY(is_bare(Py_TYPE(self))) && LIKELY(spare_count < SPARES))
         spares[spare_count++] = self;
     else
         Py_TYPE(self)->tp_free(self);

@@ -7,7 +7,7 @@ import math
 import weakref
 
 import pytest
-from clib import SHIM, load_c
+from clib import SHIM, load_c, run_child
 
 import epsilon
 from epsilon import define_c_struct, foreign_alloc, pinned_array, struct_pointer
@@ -232,3 +232,32 @@ def test_a_pointer_to_a_struct_shares_its_members():
     assert one.n == 5
     pointer[0] = {"n": 6}
     assert one.n == 6
+
+
+def test_objects_that_are_used_again_are_those_of_bare_classes():
+    """Collected objects serve anew; those of a subclass with a ``__dict__`` lie in memory otherwise."""
+    assert run_child("""
+import epsilon, gc
+class Mine(epsilon.ForeignMemory):
+    pass
+class Slotted(epsilon.ForeignMemory):
+    __slots__ = ("extra",)
+for turn in range(50):
+    found = []
+    for kind in (Mine, epsilon.ForeignMemory, Slotted):
+        for number in range(20):
+            memory = kind(epsilon.ctype("int"), 3)
+            memory[2] = number
+            if kind is not epsilon.ForeignMemory:
+                memory.extra = [memory, number]
+            found.append(memory)
+    found += [epsilon.foreign_alloc("int", 3) for _ in range(20)]
+    found += [epsilon.pooled_memory("int", 3) for _ in range(20)]
+    assert [list(memory) for memory in found[-40:]] == [[0, 0, 0]] * 40
+    assert [memory[2] for memory in found[:60]] == 3 * list(range(20))
+    for memory in found[::3]:
+        epsilon.foreign_free(memory) if type(memory).__name__ != "PooledMemory" else memory.__exit__(None, None, None)
+    del found, memory
+    gc.collect(turn % 3)
+print("done")
+""") == "done\n"  # fmt: skip
