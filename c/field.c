@@ -14,11 +14,14 @@ place_in(const Converter *self, Guarded *memory, Py_ssize_t offset)
     return memory->address + offset;
 }
 
-/* What the memory points to now at `where`, where C's type is `base`: it is kept alive, and what was pointed to before no
+/* What the memory points to now at `where`, where C's type is that of `c`: it is kept alive, and what was pointed to before no
  * longer.  Plain values keep nothing, and a struct, which is a copy, what the original does. */
 static int
-keep(const Converter *base, Guarded *memory, char *where, PyObject *value, Frame *frame)
+keep(const Converter *c, Guarded *memory, char *where, PyObject *value, Frame *frame)
 {
+    const Converter *base = c;
+    while (base->code == 'x')
+        base = base->inner;
     Guarded *root = memory->root ? memory->root : memory;
     PyObject *things = NULL;
     if (base->code == 's') {
@@ -31,7 +34,7 @@ keep(const Converter *base, Guarded *memory, char *where, PyObject *value, Frame
                 return -1;
         }
     }
-    else if (memchr("pPzyY", base->code, 5) == NULL)
+    else if (!memchr("pPzyY", base->code, 5) && !(c->code == 'x' && frame->count)) /* what a converter made may be an address */
         return 0;
     else if (value != Py_None) {
         things = PyTuple_New(frame->count + 1);
@@ -73,9 +76,6 @@ write_value(Converter *c, Guarded *memory, Py_ssize_t offset, PyObject *value)
         }
         return -1;
     }
-    const Converter *base = c;
-    while (base->code == 'x')
-        base = base->inner;
     uint64_t small[8];
     void *copy = c->size <= (Py_ssize_t)sizeof small ? small : PyMem_Malloc((size_t)c->size);
     if (!copy) {
@@ -89,7 +89,7 @@ write_value(Converter *c, Guarded *memory, Py_ssize_t offset, PyObject *value)
         char *where = place_in(c, memory, offset);
         if (where) {
             memcpy(where, copy, (size_t)c->size);
-            result = keep(base, memory, where, value, &frame);
+            result = keep(c, memory, where, value, &frame);
         }
     }
     while (frame.count)

@@ -66,7 +66,7 @@ def test_subclasses_of_numbers_and_whatever_becomes_one():
 
 
 def test_plain_members_keep_nothing_alive():
-    one = define_c_struct("plain", [("n", "int"), ("d", "double"), ("p", "pointer"), ("s", "string")])()
+    one = define_c_struct("fields_plain", [("n", "int"), ("d", "double"), ("p", "pointer"), ("s", "string")])()
     memory = foreign_alloc("pointer", 2)
     one.n, one.d, one.p, one.s, memory[0] = 5, 1.5, None, None, None
     if SHIM:  # without it every memory has a dict of its calls

@@ -149,7 +149,7 @@ class Converter:
         if code == "s":
             sources = (kept_by(one) for one in (value, *kept) if isinstance(one, Guarded))
             things = next((dict(source) for source in sources if source), None)
-        elif code not in "pPzyY":
+        elif code not in "pPzyY" and not (self.code == "x" and kept):  # what a converter made may be an address
             return
         elif value is not None:
             things = (value, *kept)
