@@ -65,6 +65,7 @@ __all__ = [
     "Callback",
     "callback",
     "CallbackClosedError",
+    "cast",
     "cdef",
     "CompilerError",
     "convert_from_foreign",
@@ -84,6 +85,7 @@ __all__ = [
     "errno",
     "FlagsType",
     "foreign_alloc",
+    "foreign_copy",
     "foreign_error_code",
     "foreign_error_function",
     "foreign_free",
@@ -110,7 +112,10 @@ __all__ = [
     "LibraryLoadError",
     "make_callback",
     "object_handle",
+    "offsetof",
     "pinned_array",
+    "pointer_add",
+    "pointer_sub",
     "pooled_memory",
     "register_signature",
     "registry",
@@ -126,6 +131,7 @@ __all__ = [
 
 #: where the names are that are seldom wanted: their modules are imported at the first use
 _LATER = {
+    "cast": "pointers",
     "cdef": "declarations",
     "convert_from_foreign": "converters",
     "convert_to_foreign": "converters",
@@ -135,7 +141,13 @@ _LATER = {
     "define_foreign_type": "usertypes",
     "EnumType": "enums",
     "FlagsType": "enums",
+    "foreign_copy": "pointers",
     "foreign_variable": "variables",
+    "hyx_pointerXplus_signX": "pointers",
+    "offsetof": "pointers",
+    "pointer_": "pointers",
+    "pointer_add": "pointers",
+    "pointer_sub": "pointers",
 }
 
 

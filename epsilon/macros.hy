@@ -397,6 +397,36 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
   (setv [type] (forms.read _hy_compiler "alignof" fields [forms.TYPE]))
   `(~(runtime _hy_compiler 'alignof) ~type.form))
 
+(defmacro offsetof [_hy_compiler #* fields]
+  "(offsetof TYPE 'MEMBER …)
+
+  The bytes from the start of a struct to a member; more names and indices lead into it. ::
+
+      (offsetof timespec 'nsec)    ; => 8"
+  (setv [type members] (forms.read _hy_compiler "offsetof" fields [forms.TYPE (many forms.MEMBER)]))
+  `(~(runtime _hy_compiler 'offsetof) ~type.form ~@members))
+
+(defmacro cast [_hy_compiler #* fields]
+  "(cast POINTER TYPE)
+
+  A pointer as one of another type, which ends with the memory that it points into. ::
+
+      (cast p (:pointer :uint8))
+      (cast p :uintptr)    ; => the address"
+  (setv [pointer type] (forms.read _hy_compiler "cast" fields [(forms.value "a pointer") forms.TYPE]))
+  `(~(runtime _hy_compiler 'cast) ~pointer ~type.form))
+
+(defmacro foreign-string [_hy_compiler #* fields]
+  "(foreign-string POINTER :encoding \"utf-8\" :errors \"strict\" :length N)
+
+  The text at a pointer, up to a NUL or ``N`` bytes. ::
+
+      (foreign-string p)    (foreign-string p :encoding \"latin-1\" :length 80)"
+  (setv [pointer options]
+        (forms.read _hy_compiler "foreign-string" fields
+          [(forms.value "a pointer") (forms.options "encoding" "errors" "length")]))
+  `(~(runtime _hy_compiler 'foreign-string) ~pointer ~@(forms.keywords #** options)))
+
 
 ;;; Conversions
 

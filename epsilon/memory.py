@@ -50,7 +50,8 @@ class ForeignMemory(_backend.Guarded):
     """``count`` values of C type ``element``, one after the other.
 
     ``memory[i]`` reads and ``memory[i] = value`` writes an element; ``len``, iteration and slices work.  It passes as a
-    pointer to its element type, ends with ``with`` or ``foreign_free``, and is freed when it is collected.
+    pointer to its element type, ends with ``with`` or ``foreign_free``, and is freed when it is collected.  It compares
+    as a pointer does, by its address; memory that has ended is equal to nothing but itself.
     """
 
     __slots__ = ("count", "element")
@@ -109,6 +110,31 @@ class ForeignMemory(_backend.Guarded):
     def __iter__(self) -> Iterator[Any]:
         return (self[place] for place in range(self.count))
 
+    def __eq__(self, other: object) -> Any:
+        theirs = _compared(other)
+        if theirs is None:
+            return NotImplemented
+        return self is other or (self.alive and self.address == theirs)
+
+    def __hash__(self) -> int:
+        return hash(self.cdata)  # as a cffi pointer's, to which it may be equal
+
+    def __lt__(self, other: Any) -> Any:
+        theirs = _compared(other)
+        return NotImplemented if theirs is None else self.address < theirs
+
+    def __le__(self, other: Any) -> Any:
+        theirs = _compared(other)
+        return NotImplemented if theirs is None else self.address <= theirs
+
+    def __gt__(self, other: Any) -> Any:
+        theirs = _compared(other)
+        return NotImplemented if theirs is None else self.address > theirs
+
+    def __ge__(self, other: Any) -> Any:
+        theirs = _compared(other)
+        return NotImplemented if theirs is None else self.address >= theirs
+
     @property
     def cdata(self) -> Any:
         """A cffi pointer to the first element, for plain cffi code; it does not keep the memory alive."""
@@ -124,6 +150,15 @@ class ForeignMemory(_backend.Guarded):
     def __repr__(self) -> str:
         state = f"at {self.address:#x}" if self.alive else "ended"
         return f"<foreign memory {Array(self.element, self.count).spelling}, {state}>"
+
+
+def _compared(other: object) -> int | None:
+    """The address of what memory is compared with: -1 for memory that has ended, None for what is no pointer."""
+    if isinstance(other, ForeignMemory):
+        return other.address if other.alive else -1
+    if isinstance(other, CData) and cffi.typeof(other).kind in ("pointer", "array"):
+        return int(cffi.cast(_UINTPTR, cffi.cast(VOID_POINTER, other)))
+    return None
 
 
 class OwnedMemory(ForeignMemory):
@@ -494,20 +529,32 @@ def is_null_pointer(pointer: Any) -> bool:
     raise ForeignTypeError(f"is_null_pointer takes a pointer, not {shorten(pointer)}")
 
 
-def foreign_string(pointer: Any, encoding: str | None = "utf-8", errors: str = "strict") -> Any:
-    """The NUL-terminated text at ``pointer``: a str, bytes where ``encoding`` is None, or None for NULL.
+def foreign_string(
+    pointer: Any, encoding: str | None = "utf-8", errors: str = "strict", length: int | None = None
+) -> Any:
+    """The text at ``pointer``, up to a NUL: a str, bytes where ``encoding`` is None, or None for NULL.
+
+    No more than ``length`` bytes are read, nor memory beyond its bounds.
 
     >>> foreign_string(foreign_alloc("char", initial=b"text" + bytes(1)))
     'text'
+    >>> foreign_string(foreign_alloc("char", initial=b"text" + bytes(1)), length=2)
+    'te'
     """
     if is_null_pointer(pointer):
         return None
+    most = -1
+    if length is not None:
+        most = _count(length, WORDS["char"], "foreign_string")
     if isinstance(pointer, ForeignMemory):
-        raw = bytes(cffi.buffer(cffi.cast(_CHARACTER_POINTER, pointer.address), pointer.size)).split(b"\0", 1)[0]
+        address = pointer.address
+        if pointer.size >= 0:
+            most = pointer.size if most < 0 else min(most, pointer.size)
     elif isinstance(pointer, CData):
-        raw = cffi.string(cffi.cast(_CHARACTER_POINTER, pointer))
+        address = int(cffi.cast(_UINTPTR, cffi.cast(VOID_POINTER, pointer)))
     else:
         raise ForeignTypeError(f"foreign_string takes a pointer, not {shorten(pointer)}")
+    raw = cffi.string(cffi.cast(_CHARACTER_POINTER, address), most) if most else b""
     return String(encoding, errors).decode(raw)
 
 

@@ -1,0 +1,33 @@
+"The words of memory as a Hy user writes them: pointers, arenas, scopes, ownership."
+
+(require epsilon [cast define-c-struct deref foreign-alloc foreign-string offsetof with-foreign-memory])
+(import epsilon [ForeignIndexError ForeignMemoryError foreign-alloc foreign-copy foreign-free null-pointer? pointer+ pointer-])
+(import pytest)
+
+(defn test-pointer-words []
+  (setv p (foreign-alloc :int :initial [1 2 3 4])
+        q (pointer+ p 2))
+  (assert (= [(list q) (pointer- q p) (deref (pointer- q 1)) (list (pointer+ p 1 :count 2))] [[3 4] 2 2 [2 3]]))
+  (setv (get p 3) 7)
+  (assert (= (get q 1) 7))
+  (assert (not (null-pointer? q)))
+  (assert (null-pointer? (cast None (:pointer :int))))
+  (with [(pytest.raises ForeignIndexError)] (pointer+ q 3))
+  (foreign-free p)
+  (with [(pytest.raises ForeignMemoryError)] (deref q)))
+
+(defn test-cast-takes-a-type []
+  (setv p (foreign-alloc :uint16 :initial [0x0201 0x0403]))
+  (assert (= (list (cast p (:pointer :uint8))) (list (cast p '(:pointer :uint8))) [1 2 3 4]))
+  (assert (= (cast p :uintptr) p.address)))
+
+(defn test-offsetof []
+  (define-c-struct words-point (x :int) (y :int))
+  (define-c-struct words-line (tag :char) (ends (:array words-point 2)))
+  (assert (= [(offsetof words-point 'y) (offsetof words-point y) (offsetof words-line 'ends 1 'y)] [4 4 16])))
+
+(defn test-foreign-copy-and-foreign-string []
+  (with-foreign-memory ((text :char :count 8))
+    (assert (= (foreign-copy text b"spine") 5))
+    (assert (= [(foreign-string text) (foreign-string text :length 2) (foreign-string text :encoding None)]
+               ["spine" "sp" b"spine"]))))
