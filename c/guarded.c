@@ -175,7 +175,9 @@ int
 guarded_alive(Guarded *self)
 {
     Guarded *root = self->root ? self->root : self;
-    if (LIKELY(!root->ended))
+    if (LIKELY(root->ended == ALIVE))
+        return 1;
+    if (root->ended == CONFINED && PyLong_AsUnsignedLong(root->ended_at) == PyThread_get_thread_ident())
         return 1;
     PyObject *result = PyObject_CallOneArg(hooks.dead, (PyObject *)root);
     if (result) {
@@ -190,13 +192,26 @@ guarded_end(Guarded *self, PyObject *where)
 {
     if (!guarded_alive(self))
         return NULL;
-    self->ended = 1;
+    self->ended = ENDED;
     Py_XSETREF(self->ended_at, Py_NewRef(where));
     if (self->owns) {
         self->owns = 0;
         free(self->address);
     }
     Py_CLEAR(self->kept);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+guarded_confine(Guarded *self, PyObject *Py_UNUSED(none))
+{
+    if (!guarded_alive(self))
+        return NULL;
+    PyObject *thread = PyLong_FromUnsignedLong(PyThread_get_thread_ident());
+    if (!thread)
+        return NULL;
+    Py_XSETREF(self->ended_at, thread);
+    self->ended = CONFINED;
     Py_RETURN_NONE;
 }
 
@@ -209,7 +224,7 @@ guarded_get_address(Guarded *self, void *Py_UNUSED(closure))
 static PyObject *
 guarded_get_alive(Guarded *self, void *Py_UNUSED(closure))
 {
-    return PyBool_FromLong(!(self->root ? self->root : self)->ended);
+    return PyBool_FromLong((self->root ? self->root : self)->ended != ENDED);
 }
 
 static PyObject *
@@ -258,6 +273,7 @@ guarded_dealloc(Guarded *self)
 
 static PyMethodDef guarded_methods[] = {
     {"end", (PyCFunction)guarded_end, METH_O, "End the memory; `where` is what a later use is told.  Raises if it has ended."},
+    {"confine", (PyCFunction)guarded_confine, METH_NOARGS, "From now on it is there for this thread alone."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -63,11 +63,13 @@ typedef struct Guarded {
     PyObject *pointer_type; /* the cffi type "T *" */
     PyObject *owner;        /* keeps the memory alive */
     PyObject *kept;         /* dict of what the memory points to, or NULL */
-    PyObject *ended_at;     /* where it was freed, or NULL */
+    PyObject *ended_at;     /* where it was freed, or NULL; of CONFINED memory the thread, as an int */
     PyObject *weakrefs;
     struct Guarded *root;   /* borrowed from owner, or NULL */
     char owns, ended, readonly;
 } Guarded;
+
+enum { ALIVE, ENDED, CONFINED }; /* `ended`: CONFINED memory is there for one thread, and the slow path looks which */
 
 /* How one C type crosses.  `code` is the letter that typesystem.py gives it. */
 typedef struct Converter {

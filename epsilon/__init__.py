@@ -61,6 +61,8 @@ hyx_null_pointerXquestion_markX = is_null_pointer
 
 __all__ = [
     "alignof",
+    "Arena",
+    "arena",
     "call_async",
     "Callback",
     "callback",
@@ -116,9 +118,12 @@ __all__ = [
     "pinned_array",
     "pointer_add",
     "pointer_sub",
+    "Pool",
     "pooled_memory",
     "register_signature",
     "registry",
+    "Scope",
+    "scope",
     "set_errno",
     "shared_call",
     "Signature",
@@ -131,6 +136,8 @@ __all__ = [
 
 #: where the names are that are seldom wanted: their modules are imported at the first use
 _LATER = {
+    "Arena": "arenas",
+    "arena": "arenas",
     "cast": "pointers",
     "cdef": "declarations",
     "convert_from_foreign": "converters",
@@ -148,6 +155,9 @@ _LATER = {
     "pointer_": "pointers",
     "pointer_add": "pointers",
     "pointer_sub": "pointers",
+    "Pool": "pools",
+    "Scope": "scopes",
+    "scope": "scopes",
 }
 
 

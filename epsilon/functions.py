@@ -410,6 +410,8 @@ def callback_closed(name: str, file: str | None, line: int) -> CallbackClosedErr
 
 
 def memory_ended(memory: Any) -> NoReturn:
+    if _backend.is_alive(memory):
+        raise ForeignMemoryError(f"use of {memory!r} on another thread than the one that it is confined to")
     raise ForeignMemoryError(
         f"use of {memory!r} after its end: it was freed at {_backend.ended_at(memory) or 'an unknown place'}"
     )

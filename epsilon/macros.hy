@@ -342,6 +342,37 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
     (lfor [name type count options] bindings  [name (block (runtime _hy_compiler 'pooled-memory) type count options)])
     body))
 
+(defmacro with-arena [_hy_compiler #* fields]
+  "(with-arena [NAME :kind KIND] BODY …)
+
+  An arena for the length of the body: the memory that it gives ends together. ``KIND`` is ``shared``, ``confined`` (to
+  this thread) or ``collected``. ::
+
+      (with-arena [a]
+        (setv p (a.alloc \"int\" :count 3))
+        (list p))    ; => [0 0 0]"
+  (setv [bindings body]
+        (forms.read _hy_compiler "with-arena" fields
+          [(forms.bindings "[NAME :kind KIND]" forms.NAME (forms.options "kind")) (many FORM)]))
+  (within
+    (lfor [name options] bindings  [name `(~(runtime _hy_compiler 'arena) ~@(forms.keywords #** options))])
+    body))
+
+(defmacro with-ffi [_hy_compiler #* fields]
+  "(with-ffi [NAME] BODY …)
+
+  A scope for the length of the body: the libraries, the memory and the callbacks that are made through it end with it,
+  what was made last first. ::
+
+      (with-ffi [s]
+        (setv c (s.lib-open \"libc\")
+              p (s.alloc \"int\" :count 3)
+              f (s.callback (fn [x] x) \"int\" [\"int\"]))
+        …)"
+  (setv [bindings body]
+        (forms.read _hy_compiler "with-ffi" fields [(forms.bindings "[NAME]" forms.NAME) (many FORM)]))
+  (within (lfor [name] bindings  [name `(~(runtime _hy_compiler 'scope))]) body))
+
 (defmacro with-pinned-array [_hy_compiler #* fields]
   "(with-pinned-array (NAME ARRAY) BODY …)
 

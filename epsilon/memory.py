@@ -7,6 +7,7 @@ which know neither; ``deref`` reads through both.
 
 from __future__ import annotations
 
+import os
 import sys
 from _thread import _local as thread_local  # threading.local, without all of threading
 from itertools import repeat
@@ -270,26 +271,30 @@ def foreign_alloc(type: Any, count: Any = None, initial: Any = None) -> ForeignM
     ...
     epsilon.errors.ForeignMemoryError: use of <foreign memory int [3], ended> after its end: it was freed at ...
     """
-    element = _element(type, "foreign_alloc")
+    element, count, values = requested(type, count, initial, "foreign_alloc")
+    memory = ForeignMemory(element, count)
+    for index, value in enumerate(values):
+        memory[index] = value
+    return memory
+
+
+def requested(type: Any, count: Any, initial: Any, what: str) -> tuple[CType, int, Any]:
+    """What an allocation is asked for: the element, how many, and the values that they begin with."""
+    element = _element(type, what)
     values: Any = ()
     if initial is not None:
         if isinstance(initial, (str, bytes)) and element.code in "cCbB":
             initial = characters(element, initial)
         if isinstance(initial, (str, bytes, Struct)) or not hasattr(initial, "__iter__") or hasattr(initial, "keys"):
-            count = _count(1 if count is None else count, element, "foreign_alloc")
+            count = _count(1 if count is None else count, element, what)
             values = repeat(initial, count)
         else:
             values = list(initial)
             count = len(values) if count is None else count
-    count = _count(1 if count is None else count, element, "foreign_alloc")
+    count = _count(1 if count is None else count, element, what)
     if isinstance(values, list) and len(values) > count:
-        raise ForeignValueError(
-            f"foreign_alloc: {len(values)} initial values for {count} elements of {element.spelling}"
-        )
-    memory = ForeignMemory(element, count)
-    for index, value in enumerate(values):
-        memory[index] = value
-    return memory
+        raise ForeignValueError(f"{what}: {len(values)} initial values for {count} elements of {element.spelling}")
+    return element, count, values
 
 
 def foreign_free(memory: Any) -> None:
@@ -606,3 +611,33 @@ def alignof(type: Any) -> int:
     8
     """
     return _element(type, "alignof").alignment
+
+
+# --- what is live ---------------------------------------------------------------------------------------------------
+
+
+def report() -> Any:
+    """The foreign memory that is live: a list of blocks with ``type``, ``size``, ``address`` and ``allocated``.
+
+    ``allocated`` is the line that allocated the block, which is remembered under ``EPSILON_CHECK=1``, and else None.
+    Structs are in it, arenas and pools by their regions; views, derived pointers and pinned arrays are not.
+
+    >>> p = foreign_alloc("int", count=1234)
+    >>> [block.size for block in report() if block.type == "int [1234]"]
+    [4936]
+    """
+    from epsilon import ledger
+
+    return ledger.report()
+
+
+def notice(memory: Any) -> Any:
+    """Called with memory that is allocated otherwise than by the functions above; ``ledger.notice``, under
+    ``EPSILON_CHECK=1``."""
+    return memory
+
+
+if os.environ.get("EPSILON_CHECK", "0") not in ("", "0"):
+    from epsilon import ledger
+
+    ledger.watch()

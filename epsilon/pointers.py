@@ -238,8 +238,8 @@ def cast(pointer: Any, type: Any) -> Any:
     if isinstance(found, FunctionPointer):
         return found.wrap(cffi.cast(VOID_POINTER, _cast_address(pointer)))
     if not isinstance(found, Pointer):
-        raise ForeignTypeError(f"cast makes a pointer of another type, such as ('pointer', 'int'), or an integer of its "
-                               f"size, not a value of type {wanted.spelling}")  # fmt: skip
+        raise ForeignTypeError(f"cast makes a pointer of another type, such as ('pointer', 'int'), or an integer of "
+                               f"its size, not a value of type {wanted.spelling}")  # fmt: skip
     memory = _memory(pointer)
     if memory is None:
         return cffi.cast(found.backend, _cast_address(pointer))

@@ -153,6 +153,7 @@ def test_the_run_time_is_frozen():
     """Expansions in users' .pyc files call these; whoever changes one breaks them.  Only additions are allowed."""
     assert {name: list(inspect.signature(getattr(_runtime, name)).parameters) for name in _runtime.__all__} == {
         "alignof": ["type"],
+        "arena": ["kind"],
         "bind": ["library", "declaration", "special", "symbols", "options"],
         "call_async": ["function", "arguments", "keywords"],
         "callback": ["declaration", "special", "on_error", "abi", "thread", "give"],
@@ -177,6 +178,7 @@ def test_the_run_time_is_frozen():
         "pinned_array": ["array"],
         "pooled_memory": ["type", "count"],
         "register_signature": ["name", "result", "parameters", "replace", "abi"],
+        "scope": [],
         "shared_call": ["target", "result", "rest"],
         "sizeof": ["type"],
         "struct": ["declaration", "special", "name"],
@@ -376,8 +378,10 @@ def test_every_macro_is_exported_and_explained():
         "alignof", "call-async", "cast", "declare-c", "defcallback", "defconverter", "defcvar", "define-c-enum",
         "define-c-flags", "define-c-struct", "define-c-struct-auto", "define-c-type", "define-foreign-type",
         "define-library",
-        "defshared", "defshared-with-errno", "deref", "foreign-alloc", "foreign-string", "get-or-create-trampoline", "make-callback", "offsetof",
-        "register-signature", "shared-call", "sizeof", "struct-ref", "with-c-struct", "with-callback",
+        "defshared", "defshared-with-errno", "deref", "foreign-alloc", "foreign-string",
+        "get-or-create-trampoline", "make-callback", "offsetof",
+        "register-signature", "shared-call", "sizeof", "struct-ref", "with-arena", "with-c-struct", "with-callback",
+        "with-ffi",
         "with-foreign-batch", "with-foreign-memory", "with-pinned-array", "with-pooled-memory",
     }  # fmt: skip
     table = epsilon._hy_macros

@@ -1,6 +1,6 @@
 "The words of memory as a Hy user writes them: pointers, arenas, scopes, ownership."
 
-(require epsilon [cast define-c-struct deref foreign-alloc foreign-string offsetof with-foreign-memory])
+(require epsilon [with-arena with-ffi cast define-c-struct deref foreign-alloc foreign-string offsetof with-foreign-memory])
 (import epsilon [ForeignIndexError ForeignMemoryError foreign-alloc foreign-copy foreign-free null-pointer? pointer+ pointer-])
 (import pytest)
 
@@ -31,3 +31,28 @@
     (assert (= (foreign-copy text b"spine") 5))
     (assert (= [(foreign-string text) (foreign-string text :length 2) (foreign-string text :encoding None)]
                ["spine" "sp" b"spine"]))))
+
+(defn test-with-arena []
+  (with-arena [a]
+    (setv p (a.alloc "int" :count 3 :initial [1]))
+    (assert (= (list p) [1 0 0])))
+  (with [(pytest.raises ForeignMemoryError)] (get p 0))
+  (with-arena [a :kind confined]
+    (assert (= a.kind "confined")))
+  (with-arena [[a :kind :collected] [b]]
+    (assert (= [a.kind b.kind] ["collected" "shared"]))))
+
+(defn test-with-ffi []
+  (with-ffi [s]
+    (setv c (s.lib-open "libc")
+          p (s.alloc ':int :count 2)
+          f (s.callback (fn [x] x) ':int [':int])))
+  (assert (= [c.closed p.alive f.closed] [True False True])))
+
+(defn test-several-blocks-are-freed-in-reverse-also-on-an-exception []
+  (setv blocks [])
+  (with [(pytest.raises ZeroDivisionError)]
+    (with-foreign-memory ((p :int) (q (:array :int 3) :count 2))
+      (.extend blocks [p q])
+      (/ 1 0)))
+  (assert (= (lfor block blocks block.alive) [False False])))

@@ -321,7 +321,8 @@ def test_foreign_copy_takes_buffers_and_pointers_of_c(p, c):
 def test_foreign_copy_checks_both_sides(p, c):
     short = foreign_alloc("int", count=2)
     raw = c.bind("int *numbers(void)")()
-    for target, source, count in ((short, p, None), (short, p, 3), (p, short, 3), (p, bytes(4), 2), (bytearray(4), p, 2)):
+    cases = ((short, p, None), (short, p, 3), (p, short, 3), (p, bytes(4), 2), (bytearray(4), p, 2))
+    for target, source, count in cases:
         with pytest.raises(ForeignIndexError, match="foreign_copy: the (target|source)"):
             foreign_copy(target, source, count)
     with pytest.raises(ForeignTypeError, match="give the count"):

@@ -33,6 +33,9 @@ SAMPLES = {
     "ForeignMemory": lambda: epsilon.foreign_alloc("int"),
     "EnumType": lambda: epsilon.define_c_enum("stub_enum", ["a"]),
     "FlagsType": lambda: epsilon.define_c_flags("stub_flags", {"a": 1}),
+    "Arena": epsilon.arena,
+    "Pool": lambda: epsilon.Pool("int"),
+    "Scope": epsilon.scope,
     "Handle": lambda: epsilon.object_handle(1),
 }
 

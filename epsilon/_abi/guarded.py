@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from _thread import _local as thread_local
+from _thread import get_ident
 from operator import index
 
 import _cffi_backend as cffi
@@ -237,7 +238,7 @@ class Guarded:
 
     def __check(self) -> None:
         root = self if self.__root is None else self.__root
-        if root.__ended:
+        if root.__ended and (root.__ended is True or root.__ended != get_ident()):
             hooks.dead(root)
             raise SystemError("the hook for ended memory did not raise")
 
@@ -250,7 +251,7 @@ class Guarded:
     @property
     def alive(self) -> bool:
         """Whether the memory is there."""
-        return not (self if self.__root is None else self.__root).__ended
+        return (self if self.__root is None else self.__root).__ended is not True
 
     @property
     def kept(self) -> dict[Any, Any]:
@@ -285,13 +286,17 @@ class Guarded:
         """Where it was freed."""
         return self.__ended_at
 
+    def confine(self) -> None:
+        """From now on it is there for this thread alone."""
+        self.__check()
+        self.__ended = get_ident()
+
     def end(self, where: Any, /) -> None:
         """End the memory; ``where`` is what a later use is told.  Raises if it has ended."""
         root = self if self.__root is None else self.__root
-        if not root.__ended:  # no call between the look and the mark, so no other thread either
-            self.__ended = True
-        else:
+        if root.__ended:
             self.__check()
+        self.__ended = True  # no call between the look and the mark, so no other thread either
         self.__ended_at = where
         self.__memory = self.__kept = None
 
