@@ -96,6 +96,21 @@ arguments_alive(PyObject *const *args, int count)
     return 1;
 }
 
+/* All is converted, and the call is about to be made: what C gets for good departs. */
+static int
+depart(const Frame *frame)
+{
+    PyObject *made = PyTuple_New(frame->count), *result;
+    if (!made)
+        return -1;
+    for (int i = 0; i < frame->count; i++)
+        PyTuple_SET_ITEM(made, i, Py_NewRef(frame->items[i]));
+    result = PyObject_CallOneArg(hooks.depart, made);
+    Py_DECREF(made);
+    Py_XDECREF(result);
+    return result ? 0 : -1;
+}
+
 /* The whole of a call.  `f` is NULL when a bare trampoline is called; `who` is what error texts name. */
 static PyObject *
 invoke(Trampoline *t, void *address, Cell *cell, Function *f, PyObject *who, PyObject *const *args, int release, int flags)
@@ -152,6 +167,8 @@ invoke(Trampoline *t, void *address, Cell *cell, Function *f, PyObject *who, PyO
 
     for (long attempt = 1;; attempt++) {
         if (UNLIKELY(!arguments_alive(args, t->taken)) || UNLIKELY(!arguments_alive(frame.items, frame.count)))
+            goto out;
+        if (UNLIKELY(t->gives) && depart(&frame) < 0)
             goto out;
 
         /* in the air: from here to the landing nothing but C runs on this thread, and callbacks */

@@ -84,7 +84,8 @@ typedef struct Converter {
     Py_ssize_t size, alignment;
     char code;
     char raw;               /* 'z': the bytes, not a str; 'p': C only reads, so read-only buffers will do */
-    char owned;             /* what comes back is the caller's to free: the hook `take` sees to it */
+    char owned;             /* what comes back is the caller's to free: the hook `take` sees to it; 'x' and raw:
+                               what is passed is C's to keep */
     char classes[3];        /* eightbyte classes, "" for memory: System V §3.2.3 */
 } Converter;
 
@@ -122,6 +123,7 @@ typedef struct {
     char counted, viewed;      /* whether calls ask the plan for arrays, and whether callbacks do */
     char after;                /* a callback's result is more than a conversion: outputs, or views to end */
     char owned;                /* the result or an output is the caller's to free */
+    char gives;                /* a parameter is C's to keep: the hook `depart` sees to it */
     char foreign;              /* `abi` is another than the platform's own, and libffi's matter alone */
     ffi_abi abi;
     ffi_cif cif;
@@ -244,6 +246,7 @@ extern struct Hooks {
     PyObject *library_closed;/* (declaration): raises */
     PyObject *another;       /* (first, later): add the later exception to the first as a note */
     PyObject *cdata;         /* (callback) → a cffi function pointer */
+    PyObject *depart;        /* (tuple of what the arguments became): C is about to get it, for good */
     PyObject *type_error;    /* the class ForeignTypeError */
     PyObject *null_pointer;  /* (ctype): raises, for a NULL behind (:in T) */
 } hooks;

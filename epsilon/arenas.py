@@ -172,9 +172,9 @@ def _aligned(address: int, alignment: int) -> int:
 def arena(kind: str = "shared") -> Arena:
     """An arena: memory that ends together, at the end of ``with`` or by ``close()``, the last block first.
 
-    ``kind`` is ``"shared"``, for all threads; ``"confined"``, of which another thread than the one that makes it can use
-    nothing (``ForeignMemoryError``); or ``"collected"``, which ends by itself when nobody holds the arena or any of its
-    memory, and never before.  Blocks are cut off larger regions, so that many small ones cost little.
+    ``kind`` is ``"shared"``, for all threads; ``"confined"``, of which another thread than the one that makes it can
+    use nothing (``ForeignMemoryError``); or ``"collected"``, which ends by itself when nobody holds the arena or any of
+    its memory, and never before.  Blocks are cut off larger regions, so that many small ones cost little.
 
     >>> with arena("confined") as a:
     ...     texts = [a.alloc("char", initial=text) for text in ("one", "two")]

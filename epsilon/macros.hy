@@ -299,6 +299,18 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
         (forms.read _hy_compiler "define-foreign-type" fields [forms.TYPE-NAME forms.FOREIGN-TYPE]))
   `(setv ~name (~(runtime _hy_compiler 'define-foreign-type) ~(forms.c-name name) ~base ~@(forms.keywords #** functions))))
 
+(defmacro define-foreign-class [_hy_compiler #* fields]
+  "(define-foreign-class NAME :free \"symbol\" :acquire \"symbol\")
+
+  Define a class of C objects that are counted: a result of type ``NAME`` is an object that is freed when it is collected,
+  or by ``with``; ``copy.copy`` acquires it once more. ::
+
+      (define-foreign-class image :free \"image_unref\" :acquire \"image_ref\")
+      (defshared image-new \"image_new\" library image (width :int) (height :int))"
+  (setv [name options]
+        (forms.read _hy_compiler "define-foreign-class" fields [forms.TYPE-NAME (forms.options "free" "acquire")]))
+  `(setv ~name (~(runtime _hy_compiler 'define-foreign-class) ~(forms.c-name name) ~@(forms.keywords #** options))))
+
 
 ;;; Memory
 

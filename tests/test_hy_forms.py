@@ -163,6 +163,7 @@ def test_the_run_time_is_frozen():
         "define_c_enum": ["name", "constants", "type"],
         "define_c_flags": ["name", "constants", "type"],
         "define_c_type": ["name", "type"],
+        "define_foreign_class": ["name", "free", "acquire"],
         "define_foreign_type": ["name", "base", "to_foreign", "from_foreign"],
         "define_library": ["name", "linux", "darwin", "windows"],
         "deref": ["pointer", "index", "type"],
@@ -376,8 +377,8 @@ def test_a_macro_that_is_not_there():
 def test_every_macro_is_exported_and_explained():
     wanted = {
         "alignof", "call-async", "cast", "declare-c", "defcallback", "defconverter", "defcvar", "define-c-enum",
-        "define-c-flags", "define-c-struct", "define-c-struct-auto", "define-c-type", "define-foreign-type",
-        "define-library",
+        "define-c-flags", "define-c-struct", "define-c-struct-auto", "define-c-type", "define-foreign-class",
+        "define-foreign-type", "define-library",
         "defshared", "defshared-with-errno", "deref", "foreign-alloc", "foreign-string",
         "get-or-create-trampoline", "make-callback", "offsetof",
         "register-signature", "shared-call", "sizeof", "struct-ref", "with-arena", "with-c-struct", "with-callback",

@@ -1,7 +1,7 @@
 "The words of memory as a Hy user writes them: pointers, arenas, scopes, ownership."
 
-(require epsilon [with-arena with-ffi cast define-c-struct deref foreign-alloc foreign-string offsetof with-foreign-memory])
-(import epsilon [ForeignIndexError ForeignMemoryError foreign-alloc foreign-copy foreign-free null-pointer? pointer+ pointer-])
+(require epsilon [define-foreign-class defshared with-arena with-ffi cast define-c-struct deref foreign-alloc foreign-string offsetof with-foreign-memory])
+(import epsilon [ForeignIndexError ForeignMemoryError foreign-alloc foreign-copy foreign-free foreign-release null-pointer? pointer+ pointer-])
 (import pytest)
 
 (defn test-pointer-words []
@@ -56,3 +56,20 @@
       (.extend blocks [p q])
       (/ 1 0)))
   (assert (= (lfor block blocks block.alive) [False False])))
+
+(defn test-give-and-keep []
+  (defshared free "free" "libc" :void (p (:give (:pointer :int))))
+  (setv p (foreign-alloc :int :count 3))
+  (free p)
+  (with [(pytest.raises ForeignMemoryError :match "given to C")] (get p 0))
+  (defshared c-setbuf "strpbrk" "libc" :pointer (text (:keep :string)) (any :string))
+  (c-setbuf "kept text" "x")
+  (foreign-release "kept text"))
+
+(defn test-define-foreign-class []
+  (define-foreign-class _IO_FILE :free "fclose")
+  (defshared c-tmpfile "tmpfile" "libc" _IO_FILE)
+  (defshared c-fileno "fileno" "libc" :int (file _IO_FILE))
+  (with [file (c-tmpfile)]
+    (assert (> (c-fileno file) 2)))
+  (with [(pytest.raises ForeignMemoryError)] (c-fileno file)))

@@ -36,6 +36,9 @@ SAMPLES = {
     "Arena": epsilon.arena,
     "Pool": lambda: epsilon.Pool("int"),
     "Scope": epsilon.scope,
+    "ForeignObject": lambda: epsilon.lib_open("libc").bind(
+        "tmpfile", epsilon.define_foreign_class("stub_file", free="fclose"), []
+    )(),
     "Handle": lambda: epsilon.object_handle(1),
 }
 

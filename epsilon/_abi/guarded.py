@@ -35,7 +35,8 @@ class Hooks:
     """The callables that floor 0 reaches back through; ``c/shim.h`` says what each is given."""
 
     __slots__ = (
-        "adapt", "another", "arguments", "cdata", "check_failed", "closed", "dead", "explain", "library_closed",
+        "adapt", "another", "arguments", "cdata", "check_failed", "closed", "dead", "depart", "explain",
+        "library_closed",
         "null_pointer", "retrying", "tail", "take", "type_error", "undecodable",
     )  # fmt: skip
 
