@@ -174,7 +174,7 @@ def arena(kind: str = "shared") -> Arena:
 
     ``kind`` is ``"shared"``, for all threads; ``"confined"``, of which another thread than the one that makes it can
     use nothing (``ForeignMemoryError``); or ``"collected"``, which ends by itself when nobody holds the arena or any of
-    its memory, and never before.  Blocks are cut off larger regions, so that many small ones cost little.
+    its memory, and never before.  Blocks are cut off larger regions, and end in one step.
 
     >>> with arena("confined") as a:
     ...     texts = [a.alloc("char", initial=text) for text in ("one", "two")]
