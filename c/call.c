@@ -85,6 +85,21 @@ carve(char **block, size_t size, size_t alignment)
     return start;
 }
 
+/* All is converted, and the call is about to be made: what C gets for good departs. */
+static int
+depart(const Frame *frame)
+{
+    PyObject *made = PyTuple_New(frame->count), *result;
+    if (!made)
+        return -1;
+    for (int i = 0; i < frame->count; i++)
+        PyTuple_SET_ITEM(made, i, Py_NewRef(frame->items[i]));
+    result = PyObject_CallOneArg(hooks.depart, made);
+    Py_DECREF(made);
+    Py_XDECREF(result);
+    return result ? 0 : -1;
+}
+
 /* The whole of a call.  `f` is NULL when a bare trampoline is called; `who` is what error texts name. */
 static PyObject *
 invoke(Trampoline *t, void *address, Cell *cell, Function *f, PyObject *who, PyObject *const *args, int release, int flags)
@@ -145,6 +160,12 @@ invoke(Trampoline *t, void *address, Cell *cell, Function *f, PyObject *who, PyO
             goto out;
         if (UNLIKELY(kept) && UNLIKELY((kept_aboard = guarded_board(frame.items, kept)) < 0)) {
             guarded_land(args, t->taken);
+            goto out;
+        }
+        if (UNLIKELY(t->gives) && depart(&frame) < 0) {
+            guarded_land(args, t->taken);
+            if (kept_aboard)
+                guarded_land(frame.items, kept);
             goto out;
         }
 

@@ -178,7 +178,9 @@ int
 guarded_alive(Guarded *self)
 {
     Guarded *root = self->root ? self->root : self;
-    if (LIKELY(!root->ended))
+    if (LIKELY(root->ended == ALIVE))
+        return 1;
+    if (root->ended == CONFINED && PyLong_AsUnsignedLong(root->ended_at) == PyThread_get_thread_ident())
         return 1;
     PyObject *result = PyObject_CallOneArg(hooks.dead, (PyObject *)root);
     if (result) {
@@ -254,7 +256,7 @@ guarded_land(PyObject *const *objects, int count)
             continue;
         root->user = NULL;
         root->shared = 0;
-        if (UNLIKELY(root->ended)) {
+        if (UNLIKELY(root->ended == ENDED)) {
             release_memory(root);
             PyObject *exception = take_exception();
             Py_CLEAR(root->kept);
@@ -297,7 +299,7 @@ guarded_get_ended_at(Guarded *self, void *Py_UNUSED(closure))
 static PyObject *
 finish_end(Guarded *self, PyObject *where)
 {
-    self->ended = 1;
+    self->ended = ENDED;
     remember_end(self, where);
     if (!self->inflight) {
         release_memory(self);
@@ -338,6 +340,19 @@ guarded_get_inflight(Guarded *self, void *Py_UNUSED(closure))
 }
 
 static PyObject *
+guarded_confine(Guarded *self, PyObject *Py_UNUSED(none))
+{
+    if (!guarded_alive(self))
+        return NULL;
+    PyObject *thread = PyLong_FromUnsignedLong(PyThread_get_thread_ident());
+    if (!thread)
+        return NULL;
+    Py_XSETREF(self->ended_at, thread);
+    self->ended = CONFINED;
+    Py_RETURN_NONE;
+}
+
+static PyObject *
 guarded_get_address(Guarded *self, void *Py_UNUSED(closure))
 {
     return guarded_alive(self) ? PyLong_FromVoidPtr(self->address) : NULL;
@@ -346,7 +361,7 @@ guarded_get_address(Guarded *self, void *Py_UNUSED(closure))
 static PyObject *
 guarded_get_alive(Guarded *self, void *Py_UNUSED(closure))
 {
-    return PyBool_FromLong(!(self->root ? self->root : self)->ended);
+    return PyBool_FromLong((self->root ? self->root : self)->ended != ENDED);
 }
 
 static PyObject *
@@ -403,6 +418,7 @@ guarded_dealloc(Guarded *self)
 static PyMethodDef guarded_methods[] = {
     {"end", (PyCFunction)guarded_end, METH_O, "End the memory; `where`, a text or a frame, is what a later use is told.  Raises if it has ended."},
     {"lapse", (PyCFunction)guarded_lapse, METH_O, "End memory that was never ours to keep, whoever uses it."},
+    {"confine", (PyCFunction)guarded_confine, METH_NOARGS, "From now on it is there for this thread alone."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -39,6 +39,7 @@ static const struct {
     {"library_closed", &hooks.library_closed},
     {"another", &hooks.another},
     {"cdata", &hooks.cdata},
+    {"depart", &hooks.depart},
     {"type_error", &hooks.type_error},
     {"null_pointer", &hooks.null_pointer},
     {"readonly", &hooks.readonly},

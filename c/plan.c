@@ -111,7 +111,7 @@ plan_registers(Trampoline *t)
         p->mode = passed_by_reference(t, p) ? REFERENCE : is_wide(p->converter) ? PIECES : WORD;
     }
     t->floats = (char)a.floats;
-    int simple = !t->hidden && !t->temporaries && !t->owned;
+    int simple = !t->hidden && !t->temporaries && !t->owned && !t->gives;
     t->words_only = 1;
     t->structs = simple;
     for (int i = 0; i < t->count; i++) {
@@ -229,6 +229,7 @@ plan_temporaries(Trampoline *t)
         t->taken += !p->optional;
         t->outputs += code == '>' || code == '=';
         t->owned |= (code == '>' || code == '=') && p->converter->inner->owned;
+        t->gives |= code == 'x' && p->converter->owned && p->converter->raw;
         if (code == '<' || code == '>' || code == '=') {
             p->temporary = offset;
             offset += (int)((p->converter->inner->size + 15) / 16 * 16);

@@ -63,7 +63,8 @@ typedef struct Guarded {
     PyObject *pointer_type; /* the cffi type "T *" */
     PyObject *owner;        /* keeps the memory alive */
     PyObject *kept;         /* dict of what the memory points to, or NULL */
-    PyObject *ended_at;     /* where it was freed: a text, or a code object and `ended_line` in it; or NULL */
+    PyObject *ended_at;     /* where it was freed: a text, or a code object and `ended_line` in it; or NULL.  Of CONFINED memory the
+                               thread, as an int */
     PyObject *allocated_at; /* what whoever allocated it says, or NULL */
     PyObject *weakrefs;
     struct Guarded *root;   /* borrowed from owner, or NULL */
@@ -74,6 +75,8 @@ typedef struct Guarded {
     char ended, readonly;
     char shared;            /* the calls in flight are those of several threads */
 } Guarded;
+
+enum { ALIVE, ENDED, CONFINED }; /* `ended`: CONFINED memory is there for one thread, and the slow path looks which */
 
 enum { MALLOCED = 1, POOLED };
 
@@ -99,7 +102,8 @@ typedef struct Converter {
     Py_ssize_t size, alignment;
     char code;
     char raw;               /* 'z': the bytes, not a str; 'p': C only reads, so read-only buffers will do */
-    char owned;             /* what comes back is the caller's to free: the hook `take` sees to it */
+    char owned;             /* what comes back is the caller's to free: the hook `take` sees to it; 'x' and raw:
+                               what is passed is C's to keep */
     char classes[3];        /* eightbyte classes, "" for memory: System V §3.2.3 */
 } Converter;
 
@@ -137,6 +141,7 @@ typedef struct {
     char counted, viewed;      /* whether calls ask the plan for arrays, and whether callbacks do */
     char after;                /* a callback's result is more than a conversion: outputs, or views to end */
     char owned;                /* the result or an output is the caller's to free */
+    char gives;                /* a parameter is C's to keep: the hook `depart` sees to it */
     char foreign;              /* `abi` is another than the platform's own, and libffi's matter alone */
     ffi_abi abi;
     ffi_cif cif;
@@ -259,6 +264,7 @@ extern struct Hooks {
     PyObject *library_closed;/* (declaration): raises */
     PyObject *another;       /* (first, later): add the later exception to the first as a note */
     PyObject *cdata;         /* (callback) → a cffi function pointer */
+    PyObject *depart;        /* (tuple of what the arguments became): C is about to get it, for good */
     PyObject *type_error;    /* the class ForeignTypeError */
     PyObject *null_pointer;  /* (ctype): raises, for a NULL behind (:in T) */
     PyObject *readonly;      /* (guarded): raises, for a write into memory that may only be read */

@@ -16,16 +16,28 @@ from epsilon import functions, structs
 from epsilon.callbacks import call_async, make_callback
 from epsilon.functions import shared_call
 from epsilon.libraries import define_library, library_for
-from epsilon.memory import alignof, deref, foreign_alloc, foreign_memory, pinned_array, pooled_memory, sizeof
+from epsilon.memory import (
+    alignof,
+    deref,
+    foreign_alloc,
+    foreign_memory,
+    foreign_string,
+    pinned_array,
+    pooled_memory,
+    sizeof,
+)
 from epsilon.signatures import get_or_create_trampoline, register_signature
 
 #: the functions that few files use, as ``epsilon`` has them: imported at the first use
-_LATER = ("define_c_enum", "define_c_flags", "define_c_type", "define_foreign_type", "foreign_variable")
+_LATER = (
+    "arena", "cast", "define_c_enum", "define_c_flags", "define_c_type", "define_foreign_class", "define_foreign_type",
+    "foreign_variable", "offsetof", "scope",
+)  # fmt: skip
 
 __all__ = [
     "alignof", "bind", "call_async", "callback", "converter", "declare", "define_library", "deref", "enumeration",
-    "foreign_alloc", "foreign_memory", "function", "get_or_create_trampoline", "make_callback", "pinned_array",
-    "pooled_memory", "register_signature", "shared_call", "sizeof", "struct", *_LATER,
+    "foreign_alloc", "foreign_memory", "foreign_string", "function", "get_or_create_trampoline", "make_callback",
+    "pinned_array", "pooled_memory", "register_signature", "shared_call", "sizeof", "struct", *_LATER,
 ]  # fmt: skip
 
 Special = Mapping[Any, Any] | None

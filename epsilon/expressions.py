@@ -23,6 +23,7 @@ from epsilon.typesystem import (
     Direction,
     FunctionPointer,
     FunctionType,
+    Handed,
     OwnedPointer,
     Pointer,
     String,
@@ -283,6 +284,8 @@ _COMPOUND = {
     "in": _direction("in"),
     "out": _direction("out"),
     "inout": _direction("inout"),
+    "give": lambda target: Handed("give", ctype(target)),
+    "keep": lambda target: Handed("keep", ctype(target)),
     "struct": _tag("struct"),
     "union": _tag("union"),
     "enum": _enumeration("enum"),
@@ -297,6 +300,8 @@ _USAGE = {
     "in": "('in', TYPE)",
     "out": "('out', TYPE)",
     "inout": "('inout', TYPE)",
+    "give": "('give', TYPE)",
+    "keep": "('keep', TYPE)",
     "struct": "('struct', NAME)",
     "union": "('union', NAME)",
     "enum": "('enum', NAME)",
@@ -328,7 +333,7 @@ def spell(found: CType) -> Any:
         return ["string", options if found.free is None else {**options, "free": found.free}]
     if isinstance(found, Buffer):
         return ["buffer", "writable"]
-    if isinstance(found, Direction):
+    if isinstance(found, (Direction, Handed)):
         return [found.way, spell(found.target)]
     if isinstance(found, Array):
         length = [] if found.length is None else [found.length]

@@ -28,6 +28,7 @@ from epsilon.typesystem import (
     CType,
     Direction,
     FunctionPointer,
+    Handed,
     Object,
     OwnedPointer,
     Pointer,
@@ -137,7 +138,7 @@ class Type(NamedTuple):
 def _sayable(found: CType, parameter: bool = False) -> bool:
     if isinstance(found, Unknown):
         return found.said
-    if isinstance(found, (Buffer, Converted, Direction, Object, OwnedPointer)):
+    if isinstance(found, (Buffer, Converted, Direction, Handed, Object, OwnedPointer)):
         return False
     if isinstance(found, StringType):
         return found is WORDS["string"]
@@ -182,7 +183,7 @@ def read_value_type(model: Any) -> Type:
 def read_result(model: Any) -> Type:
     """A type that a C function can return."""
     found = read_type(model)
-    if isinstance(found.ctype, (Direction, Array, Buffer)):
+    if isinstance(found.ctype, (Direction, Array, Buffer, Handed)):
         raise FormError(f"a C function cannot return {shown(unquoted(model))}", model)
     return found
 
@@ -419,6 +420,8 @@ _COMPOUND = {
     "in": Shape(_of_types, 1, 1, "(:in TYPE)"),
     "out": Shape(_of_types, 1, 1, "(:out TYPE)"),
     "inout": Shape(_of_types, 1, 1, "(:inout TYPE)"),
+    "give": Shape(_of_types, 1, 1, "(:give TYPE)"),
+    "keep": Shape(_of_types, 1, 1, "(:keep TYPE)"),
     "struct": Shape(_of_tag, 1, 1, "(:struct TAG)"),
     "union": Shape(_of_tag, 1, 1, "(:union TAG)"),
     "enum": Shape(_of_enum, 1, 1, "(:enum NAME)"),

@@ -18,6 +18,7 @@ from hy.errors import HySyntaxError
 from hy.model_patterns import FORM, KEYWORD, whole
 from hy.models import Expression, Keyword, List, String, Symbol, Tuple
 
+from epsilon.arenas import KINDS
 from epsilon.callbacks import THREADS
 from epsilon.declarator import parse_body
 from epsilon.errors import ForeignTypeError, nearest
@@ -488,7 +489,12 @@ def _thread(model: Any) -> Any:
     return model if isinstance(model, Symbol) else _one_of("thread policy", THREADS)(model)
 
 
-_WORDS = {"check": _one_of("check", CHECKS), "abi": _one_of("calling convention", ABIS), "thread": _thread}
+_WORDS = {
+    "check": _one_of("check", CHECKS),
+    "abi": _one_of("calling convention", ABIS),
+    "thread": _thread,
+    "kind": _one_of("kind of arena", KINDS),
+}
 #: of ``define-foreign-type``: the base's form, and the functions
 FOREIGN_TYPE = options("base", "to-foreign", "from-foreign") >> _foreign_type
 CALLBACK_OPTIONS = options("on-error", "thread", "give", "abi")

@@ -410,6 +410,8 @@ def callback_closed(name: str, file: str | None, line: int) -> CallbackClosedErr
 
 
 def memory_ended(memory: Any) -> NoReturn:
+    if _backend.is_alive(memory):
+        raise ForeignMemoryError(f"use of {memory!r} on another thread than the one that it is confined to")
     raise ForeignMemoryError(
         f"use of {memory!r} after its end: it was freed at {_backend.ended_at(memory) or 'an unknown place'}"
         f"{allocation_of(memory)}"
@@ -448,6 +450,20 @@ def callback_cdata(callback: Any) -> Any:
     return cffi.cast(backend, callback.address)
 
 
+def depart(made: tuple) -> None:
+    """C is about to get, for good, what some of the arguments became."""
+    from epsilon import ownership
+
+    ownership.depart(made)
+
+
+def hand_over(handed: Any, value: Any) -> Any:
+    """What is passed for a value that C keeps: ``ownership.hand_over``, which is imported for the first of them."""
+    from epsilon import ownership
+
+    return ownership.hand_over(handed, value)
+
+
 def null_pointer(found: CType) -> NoReturn:
     raise ForeignValueError(f"C passed NULL where a {found.spelling} to read from was declared")
 
@@ -462,9 +478,10 @@ _backend.set_hooks(
     adapt=adapt, explain=explain, undecodable=undecodable, check_failed=check_failed, retrying=retrying, take=take,
     arguments=arrange, tail=tail, closed=callback_closed, dead=memory_ended, library_closed=library_closed,
     another=another_exception, cdata=callback_cdata, null_pointer=null_pointer, type_error=ForeignTypeError,
-    in_use=memory_in_use,
+    in_use=memory_in_use, depart=depart,
 )  # fmt: skip
 type_hooks["call_pointer"] = call_pointer
+type_hooks["hand_over"] = hand_over
 
 
 # --- one call, without a binding ------------------------------------------------------------------------------------

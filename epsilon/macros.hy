@@ -299,6 +299,18 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
         (forms.read _hy_compiler "define-foreign-type" fields [forms.TYPE-NAME forms.FOREIGN-TYPE]))
   `(setv ~name (~(runtime _hy_compiler 'define-foreign-type) ~(forms.c-name name) ~base ~@(forms.keywords #** functions))))
 
+(defmacro define-foreign-class [_hy_compiler #* fields]
+  "(define-foreign-class NAME :free \"symbol\" :acquire \"symbol\")
+
+  Define a class of C objects that are counted: a result of type ``NAME`` is an object that is freed when it is collected,
+  or by ``with``; ``copy.copy`` acquires it once more. ::
+
+      (define-foreign-class image :free \"image_unref\" :acquire \"image_ref\")
+      (defshared image-new \"image_new\" library image (width :int) (height :int))"
+  (setv [name options]
+        (forms.read _hy_compiler "define-foreign-class" fields [forms.TYPE-NAME (forms.options "free" "acquire")]))
+  `(setv ~name (~(runtime _hy_compiler 'define-foreign-class) ~(forms.c-name name) ~@(forms.keywords #** options))))
+
 
 ;;; Memory
 
@@ -341,6 +353,37 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
   (within
     (lfor [name type count options] bindings  [name (block (runtime _hy_compiler 'pooled-memory) type count options)])
     body))
+
+(defmacro with-arena [_hy_compiler #* fields]
+  "(with-arena [NAME :kind KIND] BODY …)
+
+  An arena for the length of the body: the memory that it gives ends together. ``KIND`` is ``shared``, ``confined`` (to
+  this thread) or ``collected``. ::
+
+      (with-arena [a]
+        (setv p (a.alloc \"int\" :count 3))
+        (list p))    ; => [0 0 0]"
+  (setv [bindings body]
+        (forms.read _hy_compiler "with-arena" fields
+          [(forms.bindings "[NAME :kind KIND]" forms.NAME (forms.options "kind")) (many FORM)]))
+  (within
+    (lfor [name options] bindings  [name `(~(runtime _hy_compiler 'arena) ~@(forms.keywords #** options))])
+    body))
+
+(defmacro with-ffi [_hy_compiler #* fields]
+  "(with-ffi [NAME] BODY …)
+
+  A scope for the length of the body: the libraries, the memory and the callbacks that are made through it end with it,
+  what was made last first. ::
+
+      (with-ffi [s]
+        (setv c (s.lib-open \"libc\")
+              p (s.alloc \"int\" :count 3)
+              f (s.callback (fn [x] x) \"int\" [\"int\"]))
+        …)"
+  (setv [bindings body]
+        (forms.read _hy_compiler "with-ffi" fields [(forms.bindings "[NAME]" forms.NAME) (many FORM)]))
+  (within (lfor [name] bindings  [name `(~(runtime _hy_compiler 'scope))]) body))
 
 (defmacro with-pinned-array [_hy_compiler #* fields]
   "(with-pinned-array (NAME ARRAY) BODY …)
@@ -396,6 +439,36 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
       (alignof :double)    ; => 8"
   (setv [type] (forms.read _hy_compiler "alignof" fields [forms.TYPE]))
   `(~(runtime _hy_compiler 'alignof) ~type.form))
+
+(defmacro offsetof [_hy_compiler #* fields]
+  "(offsetof TYPE 'MEMBER …)
+
+  The bytes from the start of a struct to a member; more names and indices lead into it. ::
+
+      (offsetof timespec 'nsec)    ; => 8"
+  (setv [type members] (forms.read _hy_compiler "offsetof" fields [forms.TYPE (many forms.MEMBER)]))
+  `(~(runtime _hy_compiler 'offsetof) ~type.form ~@members))
+
+(defmacro cast [_hy_compiler #* fields]
+  "(cast POINTER TYPE)
+
+  A pointer as one of another type, which ends with the memory that it points into. ::
+
+      (cast p (:pointer :uint8))
+      (cast p :uintptr)    ; => the address"
+  (setv [pointer type] (forms.read _hy_compiler "cast" fields [(forms.value "a pointer") forms.TYPE]))
+  `(~(runtime _hy_compiler 'cast) ~pointer ~type.form))
+
+(defmacro foreign-string [_hy_compiler #* fields]
+  "(foreign-string POINTER :encoding \"utf-8\" :errors \"strict\" :length N)
+
+  The text at a pointer, up to a NUL or ``N`` bytes. ::
+
+      (foreign-string p)    (foreign-string p :encoding \"latin-1\" :length 80)"
+  (setv [pointer options]
+        (forms.read _hy_compiler "foreign-string" fields
+          [(forms.value "a pointer") (forms.options "encoding" "errors" "length")]))
+  `(~(runtime _hy_compiler 'foreign-string) ~pointer ~@(forms.keywords #** options)))
 
 
 ;;; Conversions

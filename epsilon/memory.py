@@ -7,6 +7,7 @@ which know neither; ``deref`` reads through both.
 
 from __future__ import annotations
 
+import os
 import sys
 from itertools import repeat
 
@@ -51,7 +52,8 @@ class ForeignMemory(_backend.Memory):
     """``count`` values of C type ``element``, one after the other.
 
     ``memory[i]`` reads and ``memory[i] = value`` writes an element; ``len``, iteration and slices work.  It passes as a
-    pointer to its element type, ends with ``with`` or ``foreign_free``, and is freed when it is collected.
+    pointer to its element type, ends with ``with`` or ``foreign_free``, and is freed when it is collected.  It compares
+    as a pointer does, by its address; memory that has ended is equal to nothing but itself.
     """
 
     __slots__ = ()
@@ -112,6 +114,31 @@ class ForeignMemory(_backend.Memory):
     def __iter__(self) -> Iterator[Any]:
         return (self[place] for place in range(self.count))
 
+    def __eq__(self, other: object) -> Any:
+        theirs = _compared(other)
+        if theirs is None:
+            return NotImplemented
+        return self is other or (self.alive and self.address == theirs)
+
+    def __hash__(self) -> int:
+        return hash(self.cdata)  # as a cffi pointer's, to which it may be equal
+
+    def __lt__(self, other: Any) -> Any:
+        theirs = _compared(other)
+        return NotImplemented if theirs is None else self.address < theirs
+
+    def __le__(self, other: Any) -> Any:
+        theirs = _compared(other)
+        return NotImplemented if theirs is None else self.address <= theirs
+
+    def __gt__(self, other: Any) -> Any:
+        theirs = _compared(other)
+        return NotImplemented if theirs is None else self.address > theirs
+
+    def __ge__(self, other: Any) -> Any:
+        theirs = _compared(other)
+        return NotImplemented if theirs is None else self.address >= theirs
+
     @property
     def cdata(self) -> Any:
         """A cffi pointer to the first element, for plain cffi code; it does not keep the memory alive."""
@@ -120,6 +147,15 @@ class ForeignMemory(_backend.Memory):
     def __repr__(self) -> str:
         state = f"at {self.address:#x}" if self.alive else "ended"
         return f"<foreign memory {Array(self.element, self.count).spelling}, {state}>"
+
+
+def _compared(other: object) -> int | None:
+    """The address of what memory is compared with: -1 for memory that has ended, None for what is no pointer."""
+    if isinstance(other, ForeignMemory):
+        return other.address if other.alive else -1
+    if isinstance(other, CData) and cffi.typeof(other).kind in ("pointer", "array"):
+        return int(cffi.cast(_UINTPTR, cffi.cast(VOID_POINTER, other)))
+    return None
 
 
 class OwnedMemory(ForeignMemory):
@@ -265,22 +301,7 @@ def foreign_alloc(type: Any, count: Any = None, initial: Any = None) -> ForeignM
         memory = _allocate(_known, type, count)
         if memory is not None:
             return memory
-    element = _element(type, "foreign_alloc")
-    values: Any = ()
-    if initial is not None:
-        if isinstance(initial, (str, bytes)) and element.code in "cCbB":
-            initial = characters(element, initial)
-        if isinstance(initial, (str, bytes, Struct)) or not hasattr(initial, "__iter__") or hasattr(initial, "keys"):
-            count = _count(1 if count is None else count, element, "foreign_alloc")
-            values = repeat(initial, count)
-        else:
-            values = list(initial)
-            count = len(values) if count is None else count
-    count = _count(1 if count is None else count, element, "foreign_alloc")
-    if isinstance(values, list) and len(values) > count:
-        raise ForeignValueError(
-            f"foreign_alloc: {len(values)} initial values for {count} elements of {element.spelling}"
-        )
+    element, count, values = requested(type, count, initial, "foreign_alloc")
     if isinstance(element, Array) or count >= _PLAIN_COUNT:
         memory = ForeignMemory(element, count)
     else:
@@ -289,6 +310,25 @@ def foreign_alloc(type: Any, count: Any = None, initial: Any = None) -> ForeignM
     for index, value in enumerate(values):
         memory[index] = value
     return memory
+
+
+def requested(type: Any, count: Any, initial: Any, what: str) -> tuple[CType, int, Any]:
+    """What an allocation is asked for: the element, how many, and the values that they begin with."""
+    element = _element(type, what)
+    values: Any = ()
+    if initial is not None:
+        if isinstance(initial, (str, bytes)) and element.code in "cCbB":
+            initial = characters(element, initial)
+        if isinstance(initial, (str, bytes, Struct)) or not hasattr(initial, "__iter__") or hasattr(initial, "keys"):
+            count = _count(1 if count is None else count, element, what)
+            values = repeat(initial, count)
+        else:
+            values = list(initial)
+            count = len(values) if count is None else count
+    count = _count(1 if count is None else count, element, what)
+    if isinstance(values, list) and len(values) > count:
+        raise ForeignValueError(f"{what}: {len(values)} initial values for {count} elements of {element.spelling}")
+    return element, count, values
 
 
 def foreign_free(memory: Any) -> None:
@@ -530,20 +570,32 @@ def is_null_pointer(pointer: Any) -> bool:
     raise ForeignTypeError(f"is_null_pointer takes a pointer, not {shorten(pointer)}")
 
 
-def foreign_string(pointer: Any, encoding: str | None = "utf-8", errors: str = "strict") -> Any:
-    """The NUL-terminated text at ``pointer``: a str, bytes where ``encoding`` is None, or None for NULL.
+def foreign_string(
+    pointer: Any, encoding: str | None = "utf-8", errors: str = "strict", length: int | None = None
+) -> Any:
+    """The text at ``pointer``, up to a NUL: a str, bytes where ``encoding`` is None, or None for NULL.
+
+    No more than ``length`` bytes are read, nor memory beyond its bounds.
 
     >>> foreign_string(foreign_alloc("char", initial=b"text" + bytes(1)))
     'text'
+    >>> foreign_string(foreign_alloc("char", initial=b"text" + bytes(1)), length=2)
+    'te'
     """
     if is_null_pointer(pointer):
         return None
+    most = -1
+    if length is not None:
+        most = _count(length, WORDS["char"], "foreign_string")
     if isinstance(pointer, ForeignMemory):
-        raw = bytes(cffi.buffer(cffi.cast(_CHARACTER_POINTER, pointer.address), pointer.size)).split(b"\0", 1)[0]
+        address = pointer.address
+        if pointer.size >= 0:
+            most = pointer.size if most < 0 else min(most, pointer.size)
     elif isinstance(pointer, CData):
-        raw = cffi.string(cffi.cast(_CHARACTER_POINTER, pointer))
+        address = int(cffi.cast(_UINTPTR, cffi.cast(VOID_POINTER, pointer)))
     else:
         raise ForeignTypeError(f"foreign_string takes a pointer, not {shorten(pointer)}")
+    raw = cffi.string(cffi.cast(_CHARACTER_POINTER, address), most) if most else b""
     return String(encoding, errors).decode(raw)
 
 
@@ -595,3 +647,33 @@ def alignof(type: Any) -> int:
     8
     """
     return _element(type, "alignof").alignment
+
+
+# --- what is live ---------------------------------------------------------------------------------------------------
+
+
+def report() -> Any:
+    """The foreign memory that is live: a list of blocks with ``type``, ``size``, ``address`` and ``allocated``.
+
+    ``allocated`` is the line that allocated the block, which is remembered under ``EPSILON_CHECK=1``, and else None.
+    Structs are in it, arenas and pools by their regions; views, derived pointers and pinned arrays are not.
+
+    >>> p = foreign_alloc("int", count=1234)
+    >>> [block.size for block in report() if block.type == "int [1234]"]
+    [4936]
+    """
+    from epsilon import ledger
+
+    return ledger.report()
+
+
+def notice(memory: Any) -> Any:
+    """Called with memory that is allocated otherwise than by the functions above; ``ledger.notice``, under
+    ``EPSILON_CHECK=1``."""
+    return memory
+
+
+if os.environ.get("EPSILON_CHECK", "0") not in ("", "0"):
+    from epsilon import ledger
+
+    ledger.watch()

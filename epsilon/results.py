@@ -212,6 +212,9 @@ def take(who: Any, found: Any, address: int, value: Any) -> Any:
 
     A text has been copied, so it is freed now; a pointer becomes memory that frees itself.
     """
+    own = getattr(found, "own", None)
+    if own is not None:  # an object of a foreign class
+        return own(who, address, value)
     free = releaser(who, found.free)
     if value is None or isinstance(found.representation, String):
         free(cffi.cast(VOID_POINTER, address))

@@ -20,6 +20,7 @@ from epsilon.typesystem import (
     CType,
     Direction,
     FunctionType,
+    Handed,
     StructCType,
     Void,
     array_of,
@@ -168,7 +169,7 @@ def signature_of(
     if found is not None:
         return found
     abi = _check_abi(abi)
-    if isinstance(result, (Direction, Array)) or result.representation.code in "yY":
+    if isinstance(result, (Direction, Array, Handed)) or result.representation.code in "yY":
         raise ForeignTypeError(f"a C function cannot return {result.spelling} (declared as {spell(result)})")
     if result.size is None and not isinstance(result, Void):
         raise ForeignTypeError(f"a function cannot return {result.spelling}, whose definition is not known")

@@ -153,27 +153,33 @@ def test_the_run_time_is_frozen():
     """Expansions in users' .pyc files call these; whoever changes one breaks them.  Only additions are allowed."""
     assert {name: list(inspect.signature(getattr(_runtime, name)).parameters) for name in _runtime.__all__} == {
         "alignof": ["type"],
+        "arena": ["kind"],
         "bind": ["library", "declaration", "special", "symbols", "options"],
         "call_async": ["function", "arguments", "keywords"],
         "callback": ["declaration", "special", "on_error", "abi", "thread", "give"],
+        "cast": ["pointer", "type"],
         "converter": ["direction", "python_type", "type"],
         "declare": ["library", "text", "options"],
         "define_c_enum": ["name", "constants", "type"],
         "define_c_flags": ["name", "constants", "type"],
         "define_c_type": ["name", "type"],
+        "define_foreign_class": ["name", "free", "acquire"],
         "define_foreign_type": ["name", "base", "to_foreign", "from_foreign"],
         "define_library": ["name", "linux", "darwin", "windows"],
         "deref": ["pointer", "index", "type"],
         "enumeration": ["tag", "variable"],
         "foreign_alloc": ["type", "count", "initial"],
         "foreign_memory": ["type", "count", "initial"],
+        "foreign_string": ["pointer", "encoding", "errors", "length"],
         "foreign_variable": ["name", "library", "type"],
         "function": ["library", "declaration", "special"],
         "get_or_create_trampoline": ["result", "parameters"],
         "make_callback": ["function", "result", "parameters", "on_error", "thread", "give", "abi"],
+        "offsetof": ["type", "members"],
         "pinned_array": ["array"],
         "pooled_memory": ["type", "count"],
         "register_signature": ["name", "result", "parameters", "replace", "abi"],
+        "scope": [],
         "shared_call": ["target", "result", "rest"],
         "sizeof": ["type"],
         "struct": ["declaration", "special", "name"],
@@ -370,11 +376,13 @@ def test_a_macro_that_is_not_there():
 
 def test_every_macro_is_exported_and_explained():
     wanted = {
-        "alignof", "call-async", "declare-c", "defcallback", "defconverter", "defcvar", "define-c-enum",
-        "define-c-flags", "define-c-struct", "define-c-struct-auto", "define-c-type", "define-foreign-type",
-        "define-library",
-        "defshared", "defshared-with-errno", "deref", "foreign-alloc", "get-or-create-trampoline", "make-callback",
-        "register-signature", "shared-call", "sizeof", "struct-ref", "with-c-struct", "with-callback",
+        "alignof", "call-async", "cast", "declare-c", "defcallback", "defconverter", "defcvar", "define-c-enum",
+        "define-c-flags", "define-c-struct", "define-c-struct-auto", "define-c-type", "define-foreign-class",
+        "define-foreign-type", "define-library",
+        "defshared", "defshared-with-errno", "deref", "foreign-alloc", "foreign-string",
+        "get-or-create-trampoline", "make-callback", "offsetof",
+        "register-signature", "shared-call", "sizeof", "struct-ref", "with-arena", "with-c-struct", "with-callback",
+        "with-ffi",
         "with-foreign-batch", "with-foreign-memory", "with-pinned-array", "with-pooled-memory",
     }  # fmt: skip
     table = epsilon._hy_macros
@@ -384,3 +392,5 @@ def test_every_macro_is_exported_and_explained():
 
 def test_hy_names_that_python_lacks():
     assert getattr(epsilon, hy.mangle("null-pointer?")) is epsilon.is_null_pointer
+    assert getattr(epsilon, hy.mangle("pointer+")) is epsilon.pointer_add
+    assert getattr(epsilon, hy.mangle("pointer-")) is epsilon.pointer_sub

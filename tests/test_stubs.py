@@ -33,6 +33,12 @@ SAMPLES = {
     "ForeignMemory": lambda: epsilon.foreign_alloc("int"),
     "EnumType": lambda: epsilon.define_c_enum("stub_enum", ["a"]),
     "FlagsType": lambda: epsilon.define_c_flags("stub_flags", {"a": 1}),
+    "Arena": epsilon.arena,
+    "Pool": lambda: epsilon.Pool("int"),
+    "Scope": epsilon.scope,
+    "ForeignObject": lambda: epsilon.lib_open("libc").bind(
+        "tmpfile", epsilon.define_foreign_class("stub_file", free="fclose"), []
+    )(),
     "Handle": lambda: epsilon.object_handle(1),
 }
 

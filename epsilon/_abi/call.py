@@ -109,7 +109,7 @@ class Trampoline:
 
     __slots__ = (
         "_boxed", "_callback_type", "_calls_back", "_result_pointer", "arrays", "calls", "callbacks", "counted",
-        "outputs", "parameters", "pointer", "result", "signature", "simple", "taken", "variadic", "viewed",
+        "gives", "outputs", "parameters", "pointer", "result", "signature", "simple", "taken", "variadic", "viewed",
     )  # fmt: skip
     #: how calls are made
     strategy = "cffi"
@@ -156,6 +156,8 @@ class Trampoline:
         #: whether calls ask the plan for arrays, and whether callbacks do
         self.counted = self.arrays is not None and self.arrays.counted
         self.viewed = self.arrays is not None and self.arrays.viewed
+        #: whether a parameter is C's to keep
+        self.gives = any(converter.code == "x" and converter.owned and converter.raw for converter in parameters)
         if self.counted:
             self.taken, self.simple = self.arrays.taken, False
         #: whether C may get a function pointer; one that it has from an earlier call is not seen here
@@ -221,6 +223,8 @@ class Trampoline:
             first = [cffi.buffer(box)[:] for _, box in outputs] if not plain and function._retry else []
             attempt = 1
             while True:
+                if self.gives:
+                    hooks.depart(tuple(kept))
                 raw = self.jump(pointer, values, record, not plain and function._errno)
                 value = self.land(raw, record, outputs, who)
                 if plain or function._passes(raw, value):

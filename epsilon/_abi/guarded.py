@@ -35,7 +35,7 @@ class Hooks:
     """The callables that floor 0 reaches back through; ``c/shim.h`` says what each is given."""
 
     __slots__ = (
-        "adapt", "another", "arguments", "cdata", "check_failed", "closed", "dead", "explain", "in_use",
+        "adapt", "another", "arguments", "cdata", "check_failed", "closed", "dead", "depart", "explain", "in_use",
         "library_closed", "member", "null_pointer", "readonly", "retrying", "tail", "take", "type_error",
         "undecodable",
     )  # fmt: skip
@@ -241,7 +241,7 @@ class Guarded:
 
     def __check(self) -> None:
         root = self if self.__root is None else self.__root
-        if root.__ended:
+        if root.__ended and (root.__ended is True or root.__ended != get_ident()):
             hooks.dead(root)
             raise SystemError("the hook for ended memory did not raise")
 
@@ -254,7 +254,7 @@ class Guarded:
     @property
     def alive(self) -> bool:
         """Whether the memory is there."""
-        return not (self if self.__root is None else self.__root).__ended
+        return (self if self.__root is None else self.__root).__ended is not True
 
     @property
     def kept(self) -> dict[Any, Any]:
@@ -310,7 +310,7 @@ class Guarded:
         """
         root = self if self.__root is None else self.__root
         root.__inside[record] = get_ident()
-        if not root.__ended:
+        if root.__ended is not True and (not root.__ended or root.__ended == get_ident()):
             return True
         root.__land(record)
         return False
@@ -319,8 +319,13 @@ class Guarded:
         """Count a call out; what was ended meanwhile, on the thread of the call, is let go now."""
         root = self if self.__root is None else self.__root
         root.__inside.pop(record, None)
-        if root.__ended and not root.__inside:
+        if root.__ended is True and not root.__inside:
             root.__memory = root.__kept = None
+
+    def confine(self) -> None:
+        """From now on it is there for this thread alone."""
+        self.__check()
+        self.__ended = get_ident()
 
     def end(self, where: Any, /) -> None:
         """End the memory; ``where``, a text or a frame, is what a later use is told.
@@ -329,12 +334,12 @@ class Guarded:
         stays until the call lands.
         """
         root = self if self.__root is None else self.__root
-        if not root.__ended:  # no call between the look and the mark, so no other thread either
-            self.__ended = True
-        else:
+        if root.__ended:
             self.__check()
+        before = self.__ended
+        self.__ended = True  # no call between the look and the mark, so no other thread either
         if any(thread != get_ident() for thread in list(self.__inside.values())):
-            self.__ended = False
+            self.__ended = before
             hooks.in_use(self)
         self.__finish(f"{where.f_code.co_filename}:{where.f_lineno}" if hasattr(where, "f_code") else where)
 

@@ -23,7 +23,16 @@ from epsilon.typesystem.base import (
 )
 from epsilon.typesystem.converted import Converted, Object, UserType
 from epsilon.typesystem.counts import array_of, check_callback, counter_index, filled, linked, told, way_of
-from epsilon.typesystem.derived import Array, Direction, FunctionPointer, FunctionType, decay, hooks, pointer_to
+from epsilon.typesystem.derived import (
+    Array,
+    Direction,
+    FunctionPointer,
+    FunctionType,
+    Handed,
+    decay,
+    hooks,
+    pointer_to,
+)
 from epsilon.typesystem.handles import Handle, object_handle
 from epsilon.typesystem.pointers import (
     CHARACTER_POINTER,
@@ -76,6 +85,7 @@ __all__ = [
     "ENUMS",
     "FunctionPointer",
     "FunctionType",
+    "Handed",
     "HAS_EIGHTBYTES",
     "HAS_REFERENCES",
     "Handle",

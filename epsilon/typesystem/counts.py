@@ -7,7 +7,7 @@ array is a value that comes back, its length comes back as the list's.
 from __future__ import annotations
 
 from epsilon.errors import ForeignTypeError, nearest
-from epsilon.typesystem.derived import Array, Direction
+from epsilon.typesystem.derived import Array, Direction, Handed
 from epsilon.typesystem.scalars import Integer
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
@@ -105,6 +105,9 @@ def told(parameters: tuple[CType, ...]) -> frozenset[int]:
 def check_callback(parameters: Iterable[CType]) -> None:
     """Refuse what a callback cannot return: an array whose length nothing says."""
     for place, parameter in enumerate(parameters, 1):
+        if isinstance(parameter, Handed):
+            raise ForeignTypeError(f"parameter {place} ({parameter.spelling}) is :{parameter.way}: that is for what C "
+                                   "gets from a call, and a callback gets it from C")  # fmt: skip
         array = array_of(parameter)
         if array is not None and way_of(parameter) == "inout" and array.length is None and array.counter is None:
             raise ForeignTypeError(f"parameter {place} ({parameter.spelling}) is an :inout array without a length: how "

@@ -76,6 +76,43 @@ class Direction(PointerLike):
         return self.target.adapt(value)
 
 
+class Handed(PointerLike):
+    """``(:give T)``, ``(:keep T)``: a pointer that C keeps beyond the call, which is C's from then on (``give``), or
+    stays alive until it is released (``keep``)."""
+
+    __slots__ = ("target", "way")
+    only_parameter = "(:give T) and (:keep T) say how a parameter is passed; in memory it is a plain pointer"
+
+    def setup(self, way: str, target: CType) -> None:
+        super().setup()
+        refuse_parameter(target, way)
+        if not isinstance(target, (Array, FunctionPointer, Pointer, String)) or getattr(target, "counter", None):
+            raise ForeignTypeError(f"(:{way} {target.spelling}): C keeps pointers, strings and arrays of known length; "
+                                   f"{target.spelling} is none")  # fmt: skip
+        if way == "give" and isinstance(target, FunctionPointer):
+            raise ForeignTypeError(f"(:give {target.spelling}): a function is not C's to free; (:keep …) keeps it")
+        self.way, self.target, self.code = way, target, "x"
+
+    @property
+    def wants(self) -> str:
+        return self.target.wants
+
+    def declare(self, inner: str = "") -> str:
+        return decay(self.target).declare(inner)
+
+    def make_backend(self) -> Any:
+        return decay(self.target).backend
+
+    def make_converter(self) -> Any:
+        return _backend.Converter(
+            self, "x", self.size, self.alignment, self.backend, inner=VOID_POINTER_TYPE.converter, to=self.adapt,
+            back=self.restore, raw=True, owned=True,
+        )  # fmt: skip
+
+    def convert(self, value: Any) -> Any:
+        return hooks["hand_over"](self, value)
+
+
 class Array(CType):
     """``T[n]``: in a struct, n values in place; as a parameter a pointer to a sequence's values.
 
