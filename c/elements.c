@@ -210,7 +210,7 @@ static PyObject *
 memory_exit(PyObject *self, PyObject *const *Py_UNUSED(args), Py_ssize_t Py_UNUSED(nargs))
 {
     Guarded *memory = (Guarded *)self;
-    if ((memory->root ? memory->root : memory)->ended)
+    if ((memory->root ? memory->root : memory)->ended == ENDED)
         Py_RETURN_NONE;
     PyObject *frame = (PyObject *)PyEval_GetFrame();
     return guarded_end(memory, frame ? frame : Py_None);
