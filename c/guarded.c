@@ -192,12 +192,22 @@ guarded_end(Guarded *self, PyObject *where)
         return NULL;
     self->ended = 1;
     Py_XSETREF(self->ended_at, Py_NewRef(where));
-    if (self->owns) {
+    if (self->owns && !self->leases) {
         self->owns = 0;
         free(self->address);
     }
     Py_CLEAR(self->kept);
     Py_RETURN_NONE;
+}
+
+/* A zero-copy view is gone; the last one frees what has ended meanwhile. */
+void
+guarded_unlease(Guarded *self)
+{
+    if (--self->leases == 0 && self->ended && self->owns) {
+        self->owns = 0;
+        free(self->address);
+    }
 }
 
 static PyObject *
@@ -210,6 +220,12 @@ static PyObject *
 guarded_get_alive(Guarded *self, void *Py_UNUSED(closure))
 {
     return PyBool_FromLong(!(self->root ? self->root : self)->ended);
+}
+
+static PyObject *
+guarded_get_leases(Guarded *self, void *Py_UNUSED(closure))
+{
+    return PyLong_FromSsize_t((self->root ? self->root : self)->leases);
 }
 
 static PyObject *
@@ -273,6 +289,7 @@ static PyMemberDef guarded_members[] = {
 static PyGetSetDef guarded_getset[] = {
     {"address", (getter)guarded_get_address, NULL, "the address; raises once the memory has ended", NULL},
     {"alive", (getter)guarded_get_alive, NULL, "whether the memory is there", NULL},
+    {"leases", (getter)guarded_get_leases, NULL, "how many zero-copy views there are of its bytes", NULL},
     {"kept", (getter)guarded_get_kept, NULL, "a dict of what the memory points to, by address", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };

@@ -117,6 +117,7 @@ execute(PyObject *module)
     } types[] = {
         {"Cell", &CellType},           {"Guarded", &GuardedType},   {"Converter", &ConverterType},
         {"Trampoline", &TrampolineType}, {"Function", &FunctionType}, {"Callback", &CallbackType},
+        {"Lease", &LeaseType},
     };
     if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
         PyErr_SetString(PyExc_ImportError, "epsilon._shim does not support subinterpreters");

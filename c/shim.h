@@ -66,6 +66,7 @@ typedef struct Guarded {
     PyObject *ended_at;     /* where it was freed, or NULL */
     PyObject *weakrefs;
     struct Guarded *root;   /* borrowed from owner, or NULL */
+    Py_ssize_t leases;      /* zero-copy views of the bytes, which keep them (lease.c) */
     char owns, ended, readonly;
 } Guarded;
 
@@ -222,7 +223,7 @@ typedef struct {
 
 /* --- what the rooms offer each other ------------------------------------------------------------------------------ */
 
-extern PyTypeObject CellType, GuardedType, ConverterType, TrampolineType, FunctionType, CallbackType;
+extern PyTypeObject CellType, GuardedType, LeaseType, ConverterType, TrampolineType, FunctionType, CallbackType;
 
 /* the hooks that the floors above set: Python callables, see module.c */
 extern struct Hooks {
@@ -248,6 +249,7 @@ extern struct Hooks {
 
 /* guarded.c */
 int guarded_alive(Guarded *self);
+void guarded_unlease(Guarded *self);
 PyObject *guarded_allocate(PyTypeObject *type, Py_ssize_t size, Py_ssize_t alignment, PyObject *pointer_type);
 int cell_leave_slowly(Cell *cell);
 

@@ -98,10 +98,12 @@ __all__ = [
     "ForeignRangeError",
     "ForeignTypeError",
     "ForeignValueError",
+    "from_buffer",
     "Function",
     "get_or_create_trampoline",
     "Handle",
     "HeaderError",
+    "into_buffer",
     "is_null_pointer",
     "lib_close",
     "lib_open",
@@ -109,6 +111,7 @@ __all__ = [
     "library_search_paths",
     "LibraryLoadError",
     "make_callback",
+    "numpy_dtype",
     "object_handle",
     "pinned_array",
     "pooled_memory",
@@ -136,6 +139,9 @@ _LATER = {
     "EnumType": "enums",
     "FlagsType": "enums",
     "foreign_variable": "variables",
+    "from_buffer": "buffers",
+    "into_buffer": "buffers",
+    "numpy_dtype": "buffers",
 }
 
 

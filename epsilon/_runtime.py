@@ -20,7 +20,10 @@ from epsilon.memory import alignof, deref, foreign_alloc, foreign_memory, pinned
 from epsilon.signatures import get_or_create_trampoline, register_signature
 
 #: the functions that few files use, as ``epsilon`` has them: imported at the first use
-_LATER = ("define_c_enum", "define_c_flags", "define_c_type", "define_foreign_type", "foreign_variable")
+_LATER = (
+    "define_c_enum", "define_c_flags", "define_c_type", "define_foreign_type", "foreign_variable", "from_buffer",
+    "numpy_dtype",
+)  # fmt: skip
 
 __all__ = [
     "alignof", "bind", "call_async", "callback", "converter", "declare", "define_library", "deref", "enumeration",

@@ -11,10 +11,10 @@ from epsilon._abi.callback import Callback
 from epsilon._abi.convert import Converter
 from epsilon._abi.function import Function
 from epsilon._abi.guarded import Cell, Guarded, leave_to, own_calls, set_hooks
+from epsilon._abi.lease import Lease
 from epsilon._abi.plan import conventions
 
 __all__ = [
-    "Callback", "Cell", "Converter", "Function", "Guarded", "Trampoline", "conventions", "errno", "leave_to",
-    "own_calls", "set_errno",
-    "set_hooks",
+    "Callback", "Cell", "Converter", "Function", "Guarded", "Lease", "Trampoline", "conventions", "errno",
+    "leave_to", "own_calls", "set_errno", "set_hooks",
 ]  # fmt: skip

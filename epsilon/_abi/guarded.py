@@ -208,8 +208,8 @@ class Guarded:
     """
 
     __slots__ = (
-        "__address", "__ended", "__ended_at", "__kept", "__memory", "__owner", "__pointer_type", "__readonly", "__root",
-        "__size", "__weakref__",
+        "__address", "__ended", "__ended_at", "__kept", "__leases", "__memory", "__owner", "__pointer_type",
+        "__readonly", "__root", "__size", "__weakref__",
     )  # fmt: skip
 
     def __new__(
@@ -222,6 +222,7 @@ class Guarded:
         self.__ended = False
         self.__readonly = bool(readonly)
         self.__kept = self.__ended_at = self.__memory = self.__owner = None
+        self.__leases: list[None] = []  # one for each zero-copy view, for an append or a pop is atomic
         self.__root = None
         if address is not None:
             self.__address = index(address)
@@ -251,6 +252,18 @@ class Guarded:
     def alive(self) -> bool:
         """Whether the memory is there."""
         return not (self if self.__root is None else self.__root).__ended
+
+    @property
+    def leases(self) -> int:
+        """How many zero-copy views there are of its bytes."""
+        return len((self if self.__root is None else self.__root).__leases)
+
+    def _lend(self) -> tuple[list[None], Any]:
+        """Count a zero-copy view in: the list that it pops from when it is gone, and the bytes, for it to keep."""
+        self.__check()
+        root = self if self.__root is None else self.__root
+        root.__leases.append(None)
+        return root.__leases, root.__memory
 
     @property
     def kept(self) -> dict[Any, Any]:
