@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import geometric_mean
 from typing import NamedTuple
 
+from benchmarks import buffers
 from benchmarks.figures import BIND_PROTOTYPE, BIND_TYPES, BYTES, IMPORT, LOAD, MADE, Figure, Measured
 from benchmarks.peers import CFFI_ABI, CFFI_API, CRITICAL, CTYPES, DEFAULT, HANDWRITTEN
 from benchmarks.rounds import STATISTICS, Results, Statistic
@@ -94,6 +95,11 @@ ASKED = (
     Asked("a callback from a foreign thread / ctypes", "<=", 1.2, "×", lambda of: of.ratio(THREAD, DEFAULT, CTYPES)),
     Asked("a callback from a foreign thread / cffi ABI mode", "<", 1.0, "×",
           lambda of: of.ratio(THREAD, DEFAULT, CFFI_ABI)),
+    Asked("from_buffer of 100 MB / memcpy into memory as fresh", "<=", 1.1, "×",
+          lambda of: of.ratio(buffers.OUT, DEFAULT, buffers.MEMCPY)),
+    Asked("into_buffer of 100 MB / memcpy into memory as fresh", "<=", 1.1, "×",
+          lambda of: of.ratio(buffers.IN, DEFAULT, buffers.MEMCPY)),
+    Asked("a view without a copy", "<=", 2, " µs", lambda of: of.ns(DEFAULT, buffers.VIEW) / 1000),
 )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks import buffers
 from benchmarks.figures import FIGURES, WHO, Measured
 from benchmarks.judge import Verdict
 from benchmarks.peers import CATALOGUE, CFFI_ABI, CRITICAL, CTYPES, DEFAULT, HANDWRITTEN, STRATEGIES, strategy_row
@@ -82,6 +83,14 @@ def ways_table(results: Results, statistic: str) -> Table:
     rows = [row for row in (CRITICAL, DEFAULT, CFFI_ABI, CTYPES) if row in results.samples]
     body = [[row, *(cell(results, row, way, STATISTICS[statistic]) for way in WAYS)] for row in rows]
     return Table(f"Nanoseconds of what a call may ask for ({statistic} of the rounds)", ["", *WAYS], body)
+
+
+def buffers_table(results: Results, statistic: str) -> Table:
+    """Copies to and from NumPy's arrays, and views."""
+    rows = [row for row in (buffers.MEMCPY, DEFAULT, CFFI_ABI, CTYPES) if row in results.samples]
+    body = [[row, *(cell(results, row, way, STATISTICS[statistic]) for way in buffers.ALL)] for row in rows]
+    notes = [f"not measured: {results.reasons[buffers.MEMCPY]}"] if buffers.MEMCPY in results.reasons else []
+    return Table(f"Arrays of NumPy's ({statistic} of the rounds)", ["", *buffers.ALL], body, notes)
 
 
 def row_cells(results: Results, row: str, statistic: Statistic, tasks: Sequence[str] = TASKS) -> list[str]:

@@ -9,8 +9,8 @@ level::
     strlen(5)           # raises ForeignTypeError: strlen(): parameter 1 …
 
 ``…`` stands for any text, white space counts as one blank, and the lines of comment that follow, indented by two blanks
-or more, continue it.  The language of a block may be followed by ``needs=shim`` or ``needs=numpy``: it is left out where
-there is none.
+or more, continue it.  The language of a block may be followed by ``needs=shim`` or ``needs=numpy``: it is left out
+where there is none.
 """
 
 from __future__ import annotations
