@@ -26,13 +26,17 @@ _UINTPTR = WORDS["uintptr"].backend
 _BYTES = cffi.new_pointer_type(cffi.new_primitive_type("char"))
 
 
+_imported: Any = None
+
+
 def _numpy(who: str) -> Any:
     """NumPy, or the error that says how to get it."""
+    global _imported
     try:
-        import numpy
+        import numpy as _imported
     except ImportError as error:
         raise ImportError(f"{who} needs NumPy, which is not here: pip install 'epsilon-ffi[numpy]'") from error
-    return numpy
+    return _imported
 
 
 # --- the C side -----------------------------------------------------------------------------------------------------
@@ -232,8 +236,13 @@ def from_buffer(pointer: Any, shape: Any = None, dtype: Any = None, copy: bool =
     array([[0, 1, 2],
            [3, 4, 5]], dtype=int32)
     """
-    numpy = sys.modules.get("numpy") or _numpy("from_buffer")
-    element, address, size, readonly, keep = _place(pointer, "from_buffer")
+    if type(pointer) is ForeignMemory:  # what _place would say, quicker
+        element, address, size, keep = pointer.element, pointer.address, pointer.size, pointer
+        readonly, owned = pointer.readonly, pointer.owner is None
+    else:
+        element, address, size, readonly, keep = _place(pointer, "from_buffer")
+        owned = False
+    numpy = _imported or _numpy("from_buffer")
     try:
         base, wanted, more = _agreed[element, dtype]
     except (KeyError, TypeError):
@@ -246,7 +255,7 @@ def from_buffer(pointer: Any, shape: Any = None, dtype: Any = None, copy: bool =
         shape = _shape(shape) + more
     for length in shape:
         wanted *= length
-    if wanted > (size if size >= 0 else sys.maxsize):
+    if wanted > size and (size >= 0 or wanted > sys.maxsize):
         have = f"{shorten(pointer)} has {size}" if size >= 0 else "no memory has so many"
         raise ForeignValueError(f"from_buffer: shape {shape} of {base} takes {wanted} bytes, and {have}")
     lease = _Lease(keep, address, wanted, readonly)
@@ -254,7 +263,7 @@ def from_buffer(pointer: Any, shape: Any = None, dtype: Any = None, copy: bool =
         made = numpy.empty(shape, base)
         _raw(made)[...] = _raw(numpy.ndarray(shape, base, lease))
         return made
-    if is_lent(keep):
+    if not owned and is_lent(keep):
         raise ForeignMemoryError(
             f"from_buffer: {shorten(pointer)} is C's, and goes away when the callback returns; a view could outlive "
             "it: take a copy, and write to the memory with into_buffer"

@@ -78,7 +78,7 @@ def sanitize(folder: Path, arguments: Sequence[str]) -> int:
     """Run the tests, or those that ``arguments`` name, with the shim under AddressSanitizer and UBSan."""
     build(folder, "-O1", "-fsanitize=address,undefined", "-fno-omit-frame-pointer")
     libraries = [runtime_library("libasan.so"), runtime_library("libubsan.so")]
-    reports = folder / "reports"
+    reports = folder.parent / "reports"
     reports.mkdir()
     # a file for each process, for pytest and the tests keep what is printed; a crash is left to faulthandler
     log = f"log_path={reports}/report"
@@ -114,8 +114,10 @@ def main() -> int:
     parser.add_argument("tool", choices=["sanitize", "valgrind"])
     tool, arguments = parser.parse_known_args()
     with tempfile.TemporaryDirectory(prefix="epsilon-memory-") as name:
-        copy(Path(name))
-        status = {"sanitize": sanitize, "valgrind": valgrind}[tool.tool](Path(name), arguments)
+        folder = Path(name) / "checkout"
+        folder.mkdir()
+        copy(folder)
+        status = {"sanitize": sanitize, "valgrind": valgrind}[tool.tool](folder, arguments)
     print(f"{tool.tool}: {'no report' if status == 0 else f'ended with {status}'}")
     return 1 if status else 0
 
