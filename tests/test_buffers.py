@@ -578,3 +578,25 @@ def test_a_slice_of_a_memoryview_is_pinned_where_it_begins():
     with memoryview(data) as whole, whole[2:4] as part, epsilon.pinned_array(part) as pinned:
         assert bytes(pinned[0:2]) == b"cd" and len(pinned) == 2
     assert lib.bind("sum_uint8", "double", [("array", "uint8"), "size"])(memoryview(data)[2:4], 2) == 99 + 100
+
+
+@needs_numpy
+def test_views_and_copies_leave_nothing():
+    """800 KB, ended under a view, 3,000 times over: 2.4 GB, were they not freed with the view."""
+    print(run_child("""
+import resource, numpy, epsilon
+def once():
+    memory = epsilon.foreign_alloc("double", count=100_000)
+    view = epsilon.from_buffer(memory, copy=False)
+    view[:] = 1
+    epsilon.foreign_free(memory)
+    del view
+    held = epsilon.from_buffer(memory2, copy=False)
+    epsilon.into_buffer(source, memory2)
+source, memory2 = numpy.ones(1000), epsilon.foreign_alloc("double", count=1000)
+for _ in range(100): once()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for _ in range(3000): once()
+grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+assert grown < 20_000, grown
+"""))

@@ -375,7 +375,8 @@ def test_every_macro_is_exported_and_explained():
         "alignof", "call-async", "declare-c", "defcallback", "defconverter", "defcvar", "define-c-enum",
         "define-c-flags", "define-c-struct", "define-c-struct-auto", "define-c-type", "define-foreign-type",
         "define-library",
-        "defshared", "defshared-with-errno", "deref", "foreign-alloc", "get-or-create-trampoline", "make-callback",
+        "defshared", "defshared-with-errno", "deref", "foreign-alloc", "from-buffer", "get-or-create-trampoline",
+        "make-callback", "numpy-dtype",
         "register-signature", "shared-call", "sizeof", "struct-ref", "with-c-struct", "with-callback",
         "with-foreign-batch", "with-foreign-memory", "with-pinned-array", "with-pooled-memory",
     }  # fmt: skip
