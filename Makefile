@@ -9,7 +9,7 @@ export PIP_USE_PEP517 := 1
 .PHONY: help demo test conformance sanitize valgrind bench lint clean
 
 help:
-	@echo "make demo   drive real C libraries from Hy and Python: qsort, SQLite, OpenSSL"
+	@echo "make demo   drive real C libraries from Hy and Python: qsort, SQLite, OpenSSL, libsndfile"
 	@echo "make test   run all tests, Python's and Hy's (ARGS='-k qsort' passes options to pytest)"
 	@echo "make conformance  40,000 signatures each way against the C compiler, under every strategy (ARGS='--seed 1 --count 5000')"
 	@echo "make sanitize     the tests with the C shim under AddressSanitizer and UBSan; make valgrind: a short run under valgrind"
@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml setup.py $(wildcard c/*)
 	@$(PYTHON) -I epsilon/prerequisites.py
 	@echo "Setting up .venv (a minute or so the first time) ..."
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
-	@$(BIN)/python -m pip install --quiet --editable '.[test,lint]'
+	@$(BIN)/python -m pip install --quiet --editable '.[test,lint,numpy]'
 	@touch $@
 
 # `hy -m NAME`, for `hy FILE` of Hy 1.3 fails under Python 3.12.1.
@@ -34,6 +34,8 @@ demo: $(STAMP)
 	@PYTHONPATH=examples $(BIN)/hy -m sqlite
 	@printf '\n=== OpenSSL: a digest, and a TLS 1.3 handshake with a local server ===\n'
 	@PYTHONPATH=examples $(BIN)/hy -m openssl
+	@printf '\n=== libsndfile and NumPy: a tone, written, normalised and read back ===\n'
+	@PYTHONPATH=examples $(BIN)/hy -m audio
 	@printf '\n=== The same from plain Python, through the registry ===\n'
 	@$(BIN)/python examples/plain_python.py
 

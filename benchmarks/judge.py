@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import geometric_mean
 from typing import NamedTuple
 
+from benchmarks import buffers
 from benchmarks.figures import BIND_PROTOTYPE, BIND_TYPES, BYTES, IMPORT, LOAD, MADE, Figure, Measured
 from benchmarks.memories import ALLOCATE, ELEMENTS, FIELDS, POOLED
 from benchmarks.peers import CFFI_ABI, CFFI_API, CRITICAL, CTYPES, DEFAULT, HANDWRITTEN
@@ -102,6 +103,11 @@ ASKED = (
     Asked("foreign_alloc and foreign_free of an int / ffi.new", "<=", 2, "×",
           lambda of: of.ratio(ALLOCATE, DEFAULT, CFFI_ABI)),
     Asked("a pooled block of 100 ints / ffi.new", "<=", 0.9, "×", lambda of: of.ratio(POOLED, DEFAULT, CFFI_ABI)),
+    Asked("from_buffer of 100 MB / memcpy into memory as fresh", "<=", 1.1, "×",
+          lambda of: of.ratio(buffers.OUT, DEFAULT, buffers.MEMCPY)),
+    Asked("into_buffer of 100 MB / memcpy into memory as fresh", "<=", 1.1, "×",
+          lambda of: of.ratio(buffers.IN, DEFAULT, buffers.MEMCPY)),
+    Asked("a view without a copy", "<=", 2, " µs", lambda of: of.ns(DEFAULT, buffers.VIEW) / 1000),
 )
 
 

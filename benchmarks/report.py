@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks import buffers
 from benchmarks.figures import FIGURES, WHO, Measured
 from benchmarks.judge import Verdict
 from benchmarks.memories import WAYS as MEMORY_WAYS
@@ -91,6 +92,14 @@ def memory_table(results: Results, statistic: str) -> Table:
     body = [[row, *(cell(results, row, way, STATISTICS[statistic]) for way in MEMORY_WAYS)] for row in rows]
     notes = ["Epsilon allocates and frees, and takes from its pool; the others allocate, and free when nobody looks"]
     return Table(f"Nanoseconds of what memory costs ({statistic} of the rounds)", ["", *MEMORY_WAYS], body, notes)
+
+
+def buffers_table(results: Results, statistic: str) -> Table:
+    """Copies to and from NumPy's arrays, and views."""
+    rows = [row for row in (buffers.MEMCPY, DEFAULT, CFFI_ABI, CTYPES) if row in results.samples]
+    body = [[row, *(cell(results, row, way, STATISTICS[statistic]) for way in buffers.ALL)] for row in rows]
+    notes = [f"not measured: {results.reasons[buffers.MEMCPY]}"] if buffers.MEMCPY in results.reasons else []
+    return Table(f"Arrays of NumPy's ({statistic} of the rounds)", ["", *buffers.ALL], body, notes)
 
 
 def row_cells(results: Results, row: str, statistic: Statistic, tasks: Sequence[str] = TASKS) -> list[str]:

@@ -257,7 +257,8 @@ guarded_land(PyObject *const *objects, int count)
         root->user = NULL;
         root->shared = 0;
         if (UNLIKELY(root->ended == ENDED)) {
-            release_memory(root);
+            if (!root->leases)
+                release_memory(root);
             PyObject *exception = take_exception();
             Py_CLEAR(root->kept);
             if (exception)
@@ -302,7 +303,8 @@ finish_end(Guarded *self, PyObject *where)
     self->ended = ENDED;
     remember_end(self, where);
     if (!self->inflight) {
-        release_memory(self);
+        if (!self->leases)
+            release_memory(self);
         Py_CLEAR(self->kept);
     }
     Py_RETURN_NONE;
@@ -352,6 +354,14 @@ guarded_confine(Guarded *self, PyObject *Py_UNUSED(none))
     Py_RETURN_NONE;
 }
 
+/* A zero-copy view is gone; the last one frees what has ended meanwhile. */
+void
+guarded_unlease(Guarded *self)
+{
+    if (--self->leases == 0 && self->ended == ENDED && !self->inflight)
+        release_memory(self);
+}
+
 static PyObject *
 guarded_get_address(Guarded *self, void *Py_UNUSED(closure))
 {
@@ -362,6 +372,12 @@ static PyObject *
 guarded_get_alive(Guarded *self, void *Py_UNUSED(closure))
 {
     return PyBool_FromLong((self->root ? self->root : self)->ended != ENDED);
+}
+
+static PyObject *
+guarded_get_leases(Guarded *self, void *Py_UNUSED(closure))
+{
+    return PyLong_FromSsize_t((self->root ? self->root : self)->leases);
 }
 
 static PyObject *
@@ -436,6 +452,7 @@ static PyGetSetDef guarded_getset[] = {
     {"alive", (getter)guarded_get_alive, NULL, "whether the memory is there", NULL},
     {"ended_at", (getter)guarded_get_ended_at, NULL, "where it was freed", NULL},
     {"inflight", (getter)guarded_get_inflight, NULL, "the calls that C uses it in now", NULL},
+    {"leases", (getter)guarded_get_leases, NULL, "how many zero-copy views there are of its bytes", NULL},
     {"kept", (getter)guarded_get_kept, NULL, "a dict of what the memory points to, by address", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };

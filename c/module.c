@@ -122,6 +122,7 @@ execute(PyObject *module)
         {"Cell", &CellType},           {"Guarded", &GuardedType},   {"Converter", &ConverterType},
         {"Memory", &MemoryType},       {"Field", &FieldType},
         {"Trampoline", &TrampolineType}, {"Function", &FunctionType}, {"Callback", &CallbackType},
+        {"Lease", &LeaseType},
     };
     if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
         PyErr_SetString(PyExc_ImportError, "epsilon._shim does not support subinterpreters");

@@ -63,11 +63,12 @@ typedef struct Guarded {
     PyObject *pointer_type; /* the cffi type "T *" */
     PyObject *owner;        /* keeps the memory alive */
     PyObject *kept;         /* dict of what the memory points to, or NULL */
-    PyObject *ended_at;     /* where it was freed: a text, or a code object and `ended_line` in it; or NULL.  Of CONFINED memory the
-                               thread, as an int */
+    PyObject *ended_at;     /* where it was freed: a text, or a code object and `ended_line` in it; or
+                               NULL.  Of CONFINED memory the thread, as an int */
     PyObject *allocated_at; /* what whoever allocated it says, or NULL */
     PyObject *weakrefs;
     struct Guarded *root;   /* borrowed from owner, or NULL */
+    Py_ssize_t leases;      /* zero-copy views of the bytes, which keep them (lease.c) */
     PyThreadState *user;    /* the thread of the calls in flight */
     int inflight;           /* calls that C uses it in; of the root */
     int ended_line;
@@ -244,7 +245,8 @@ typedef struct {
 
 /* --- what the rooms offer each other ------------------------------------------------------------------------------ */
 
-extern PyTypeObject CellType, GuardedType, MemoryType, FieldType, ConverterType, TrampolineType, FunctionType, CallbackType;
+extern PyTypeObject CellType, GuardedType, MemoryType, LeaseType, FieldType, ConverterType, TrampolineType, FunctionType,
+    CallbackType;
 
 /* the hooks that the floors above set: Python callables, see module.c */
 extern struct Hooks {
@@ -280,6 +282,7 @@ int guarded_board(PyObject *const *objects, int count);
 void guarded_land(PyObject *const *objects, int count);
 PyObject *guarded_end(Guarded *self, PyObject *where);
 PyObject *guarded_view(Converter *c, Guarded *memory, char *where);
+void guarded_unlease(Guarded *self);
 PyObject *guarded_allocate(PyTypeObject *type, Py_ssize_t size, Py_ssize_t alignment, PyObject *pointer_type);
 int cell_leave_slowly(Cell *cell);
 

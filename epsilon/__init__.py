@@ -105,10 +105,12 @@ __all__ = [
     "ForeignRangeError",
     "ForeignTypeError",
     "ForeignValueError",
+    "from_buffer",
     "Function",
     "get_or_create_trampoline",
     "Handle",
     "HeaderError",
+    "into_buffer",
     "is_null_pointer",
     "lib_close",
     "lib_open",
@@ -116,6 +118,7 @@ __all__ = [
     "library_search_paths",
     "LibraryLoadError",
     "make_callback",
+    "numpy_dtype",
     "object_handle",
     "offsetof",
     "pinned_array",
@@ -164,6 +167,9 @@ _LATER = {
     "Pool": "pools",
     "Scope": "scopes",
     "scope": "scopes",
+    "from_buffer": "buffers",
+    "into_buffer": "buffers",
+    "numpy_dtype": "buffers",
 }
 
 

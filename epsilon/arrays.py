@@ -14,6 +14,7 @@ from epsilon.memory import ForeignMemory, scalar_of_format
 from epsilon.structs import read, write
 from epsilon.typesystem import WORDS, Array, CData, CType, Pointer, characters, find_converter, same_representation
 from epsilon.typesystem.base import registered
+from epsilon.typesystem.exposed import exposed
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
 if TYPE_CHECKING:
@@ -159,11 +160,10 @@ def _pointer(array: Array, value: Any, writable: bool) -> tuple[Any, int | None]
 def _in_place(array: Array, value: Any, writable: bool) -> Any:
     """The memory of a buffer with just these elements, which is locked for as long as the result lives; else None."""
     element = array.target
-    try:
-        view = memoryview(value)
-    except (TypeError, BufferError, ValueError):
+    value = exposed(value)
+    if value is None:
         return None
-    with view:
+    with memoryview(value) as view:
         if not view.c_contiguous or not _matches(element, view):
             return None
         if writable and view.readonly:

@@ -146,6 +146,16 @@ def _checked_result(model: Any) -> Type:
     return found
 
 
+def _dtype(model: Any) -> Any:
+    """A C type, or a name that C does not know but NumPy may."""
+    try:
+        return read_value_type(model).form
+    except FormError:
+        if isinstance(model, String):
+            return model
+        raise
+
+
 def _element(fields: tuple[Any, list]) -> tuple[Any, Any, Any]:
     pointer, rest = fields
     index = kind = None
@@ -161,6 +171,9 @@ def _element(fields: tuple[Any, list]) -> tuple[Any, Any, Any]:
 
 
 TYPE = any_form("a type") >> read_value_type
+#: of ``from-buffer``, whose one option is ``:copy``: an array's shape, and its elements' C type or dtype
+SHAPE = maybe(value("a shape"))
+DTYPE = maybe(some(lambda model: model != Keyword("copy")).named("a type") >> (lambda model: _dtype(model)))
 RESULT = any_form("the result's type") >> read_result
 CHECKED_RESULT = any_form("the result's type") >> _checked_result
 #: a pointer, and in either order the index and the type of the element, of which one or both may be missing

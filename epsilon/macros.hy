@@ -399,6 +399,28 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
           [(forms.bindings "(NAME ARRAY)" forms.NAME (forms.value "an array")) (many FORM)]))
   (within (lfor [name array] bindings  [name `(~(runtime _hy_compiler 'pinned-array) ~array)]) body))
 
+(defmacro from-buffer [_hy_compiler #* fields]
+  "(from-buffer POINTER SHAPE TYPE :copy BOOL)
+
+  A NumPy array of what ``POINTER`` points to. ``SHAPE`` and ``TYPE`` may be missing where the memory knows them; the type
+  is C's or a dtype. With ``:copy False`` the array shares the memory. ::
+
+      (from-buffer samples [1024 2] :float)
+      (from-buffer samples :copy False)"
+  (setv [pointer shape dtype options]
+        (forms.read _hy_compiler "from-buffer" fields
+          [(forms.value "a pointer") forms.SHAPE forms.DTYPE (forms.options "copy")]))
+  `(~(runtime _hy_compiler 'from-buffer) ~pointer ~@(forms.keywords :shape shape :dtype dtype #** options)))
+
+(defmacro numpy-dtype [_hy_compiler #* fields]
+  "(numpy-dtype TYPE)
+
+  The NumPy dtype with the layout of a C type. ::
+
+      (numpy-dtype :unsigned-short)    ; => (dtype \"uint16\")"
+  (setv [type] (forms.read _hy_compiler "numpy-dtype" fields [forms.TYPE]))
+  `(~(runtime _hy_compiler 'numpy-dtype) ~type.form))
+
 (defmacro with-foreign-batch [_hy_compiler #* fields]
   "(with-foreign-batch CALL …)
 

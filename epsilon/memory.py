@@ -37,6 +37,7 @@ from epsilon.typesystem import (
     characters,
 )
 from epsilon.typesystem import hooks as type_hooks
+from epsilon.typesystem.exposed import exposed
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
 if TYPE_CHECKING:
@@ -144,6 +145,25 @@ class ForeignMemory(_backend.Memory):
         """A cffi pointer to the first element, for plain cffi code; it does not keep the memory alive."""
         return cffi.cast(self.pointer_type, self.address)
 
+    @property
+    def __array_interface__(self) -> dict[str, Any]:
+        from epsilon.buffers import interface
+
+        return interface(self)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        from epsilon.buffers import as_array
+
+        return as_array(self, dtype, copy)
+
+    def __dlpack__(self, **options: Any) -> Any:
+        from epsilon.buffers import as_dlpack
+
+        return as_dlpack(self, **options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (1, 0)  # kDLCPU, of which there is one
+
     def __repr__(self) -> str:
         state = f"at {self.address:#x}" if self.alive else "ended"
         return f"<foreign memory {Array(self.element, self.count).spelling}, {state}>"
@@ -195,7 +215,8 @@ class OwnedMemory(ForeignMemory):
 
     def end(self, where: Any) -> None:
         super().end(where)
-        if not _backend.in_flight(self):  # else C uses it in a call of this thread: it is freed with this object
+        # else C uses it in a call of this thread, or a zero-copy view looks at it: the last of them frees it
+        if not _backend.in_flight(self) and not _backend.leases_of(self):
             _backend.owner_of(self).release()
 
     def __exit__(self, *exception: object) -> None:
@@ -439,7 +460,8 @@ class PinnedArray(ForeignMemory):
         if self.alive:
             self.end(_getframe(1))
         if self.hold is not None and not _backend.in_flight(self):  # else it is released with this object
-            cffi.release(self.hold)
+            if not _backend.leases_of(self):  # else the last zero-copy view does, which keeps the owner
+                cffi.release(self.hold)
             self.hold = None
 
 
@@ -456,11 +478,10 @@ def pinned_array(array: Any) -> PinnedArray:
     >>> data
     bytearray(b'xbc')
     """
-    try:
-        view = memoryview(array)
-    except TypeError:
-        raise ForeignTypeError(f"pinned_array takes an object with the buffer protocol, not {shorten(array)}") from None
-    with view:
+    given, array = array, exposed(array)
+    if array is None:
+        raise ForeignTypeError(f"pinned_array takes an object with the buffer protocol, not {shorten(given)}")
+    with memoryview(array) as view:
         if not view.c_contiguous:
             raise ForeignValueError(f"pinned_array: the memory of {shorten(array)} is not contiguous")
         word = _word_of_format(view.format)

@@ -105,7 +105,7 @@ def library_error(*names: str) -> str | None:
         return "this Python has no ctypes to look with"
     found = [name for name in map(ctypes.util.find_library, names) if name]
     # Versioned names serve where find_library, which asks ldconfig and the compiler, has neither to ask.
-    versioned = [f"lib{name}.so.{number}" for name in names for number in (3, 1.1, 0)] if os.name == "posix" else []
+    versioned = [f"lib{name}.so.{number}" for name in names for number in (3, 1.1, 1, 0)] if os.name == "posix" else []
     for name in [*found, *versioned]:
         try:
             ctypes.CDLL(name)
@@ -125,6 +125,11 @@ def probe_sqlite() -> str | None:
     return library_error("sqlite3")
 
 
+def probe_sndfile() -> str | None:
+    """libsndfile, at run time."""
+    return library_error("sndfile")
+
+
 def probe_venv() -> str | None:
     """The standard library's ``venv`` with pip to put into it, which Debian packages apart."""
     importlib.invalidate_caches()
@@ -142,12 +147,14 @@ def python_package(suffix: str) -> dict[str, str]:
 
 def needs() -> list[Need]:
     """Everything that Epsilon, its examples and its set-up want of the system."""
+    sndfile = {"apt-get": "libsndfile1", "dnf": "libsndfile", "brew": "libsndfile"}
     return [
         Need("C compiler", "shim", {"apt-get": "build-essential", "dnf": "gcc", "brew": "gcc"}, probe_compiler),
         Need("Python headers", "shim", python_package("dev"), probe_python_headers),
         Need("libffi", "shim", {"apt-get": "libffi-dev", "dnf": "libffi-devel", "brew": "libffi"}, probe_libffi),
         Need("OpenSSL", "examples", {"apt-get": "libssl-dev", "dnf": "openssl-libs", "brew": "openssl"}, probe_openssl),
         Need("SQLite", "examples", {"apt-get": "libsqlite3-0", "dnf": "sqlite-libs", "brew": "sqlite"}, probe_sqlite),
+        Need("libsndfile", "examples", sndfile, probe_sndfile),
         Need("Python venv", "setup", python_package("venv"), probe_venv),
     ]
 

@@ -9,13 +9,15 @@ level::
     strlen(5)           # raises ForeignTypeError: strlen(): parameter 1 …
 
 ``…`` stands for any text, white space counts as one blank, and the lines of comment that follow, indented by two blanks
-or more, continue it.  The language of a block may be followed by ``needs=shim``: it is left out where there is no shim.
+or more, continue it.  The language of a block may be followed by ``needs=shim`` or ``needs=numpy``: it is left out
+where there is none.
 """
 
 from __future__ import annotations
 
 import ast
 import contextlib
+import importlib.util
 import io
 import re
 import sys
@@ -152,13 +154,13 @@ def _promises(
 # --- running --------------------------------------------------------------------------------------------------------
 
 
-def run(page: Path, *, shim: bool) -> int:
+def run(page: Path, *, missing: tuple[str, ...]) -> int:
     """Run every block of ``page``; gives how many promises were kept, and raises at the first broken one."""
     module = types.ModuleType("__page__")
     sys.modules["__page__"] = module
     kept = 0
     for block in blocks(page):
-        if block.language in STEPS and (shim or "needs=shim" not in block.flags):
+        if block.language in STEPS and not any(f"needs={name}" in block.flags for name in missing):
             for step in STEPS[block.language](block, str(page)):
                 hold(step, module, block.language, page)
                 kept += step.promise is not None
@@ -202,8 +204,9 @@ def matches(wanted: str, given: str) -> bool:
 def main(arguments: list[str]) -> int:
     from epsilon import _backend
 
+    here = {"shim": _backend.shim is not None, "numpy": importlib.util.find_spec("numpy") is not None}
     try:
-        kept = run(Path(arguments[0]), shim=_backend.shim is not None)
+        kept = run(Path(arguments[0]), missing=tuple(name for name in here if not here[name]))
     except BrokenPromiseError as broken:
         print(broken)
         return 1

@@ -38,6 +38,11 @@ OUTPUTS = {
         "  TLSv1.3 with TLS_...",
         "  the server answers: HELLO FROM LISP",
     ],
+    "audio.hy": [
+        "loaded:     22050 frames of 2 channels at 44100 Hz, peak 0.250",
+        "normalised: peak 1.000, the same after a journey through 16 bits",
+        "refused:    ...No such file or directory.",
+    ],
     "plain_python.py": [
         "bound: void qsort(void *, size_t, size_t, void *)",
         "sorted: [1, 1, 2, 3, 4, 5, 6, 9]",
@@ -71,6 +76,8 @@ def test_example(name, tmp_path):
     )
     assert ran.returncode == 0, ran.stderr
     lines = ran.stdout.splitlines()
+    if lines and lines[0].startswith("skipped: "):  # it says what is missing
+        pytest.skip(lines[0])
     assert len(lines) == len(OUTPUTS[name]), ran.stdout
     assert all(map(matches, lines, OUTPUTS[name])), ran.stdout
     assert ran.stderr == ""

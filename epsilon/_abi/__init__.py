@@ -12,9 +12,10 @@ from epsilon._abi.convert import Converter
 from epsilon._abi.elements import Memory
 from epsilon._abi.function import Function
 from epsilon._abi.guarded import Cell, Guarded, leave_to, own_calls, set_hooks
+from epsilon._abi.lease import Lease
 from epsilon._abi.plan import conventions
 
 __all__ = [
-    "Callback", "Cell", "Converter", "Function", "Guarded", "Memory", "Trampoline", "conventions", "errno",
+    "Callback", "Cell", "Converter", "Function", "Guarded", "Lease", "Memory", "Trampoline", "conventions", "errno",
     "leave_to", "own_calls", "set_errno", "set_hooks",
 ]  # fmt: skip

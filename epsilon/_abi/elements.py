@@ -98,7 +98,7 @@ class Memory(Guarded):
             return
         self.end(_getframe(1))
         kind, block = getattr(self, "_block", (None, None))
-        if block is not None and not self.inflight:  # else C uses it in a call of this thread
+        if block is not None and not self.inflight and not self.leases:  # else C uses it here, or a view looks at it
             blocks = _pool.blocks.setdefault(kind, [])
             if len(blocks) < _KEPT:
                 blocks.append(block)

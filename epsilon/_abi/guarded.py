@@ -210,7 +210,7 @@ class Guarded:
     """
 
     __slots__ = (
-        "__address", "__allocated_at", "__ended", "__ended_at", "__inside", "__kept", "__memory", "__owner",
+        "__address", "__allocated_at", "__ended", "__ended_at", "__inside", "__kept", "__leases", "__memory", "__owner",
         "__pointer_type", "__readonly", "__root", "__size", "__weakref__",
     )  # fmt: skip
 
@@ -224,6 +224,7 @@ class Guarded:
         self.__ended = False
         self.__readonly = bool(readonly)
         self.__kept = self.__ended_at = self.__memory = self.__owner = self.__allocated_at = None
+        self.__leases: list[None] = []  # one for each zero-copy view, for an append or a pop is atomic
         self.__root = None
         #: the calls that C uses it in now → their threads; of the root
         self.__inside: dict[Record, int] = {}
@@ -255,6 +256,18 @@ class Guarded:
     def alive(self) -> bool:
         """Whether the memory is there."""
         return (self if self.__root is None else self.__root).__ended is not True
+
+    @property
+    def leases(self) -> int:
+        """How many zero-copy views there are of its bytes."""
+        return len((self if self.__root is None else self.__root).__leases)
+
+    def _lend(self) -> tuple[list[None], Any]:
+        """Count a zero-copy view in: the list that it pops from when it is gone, and the bytes, for it to keep."""
+        self.__check()
+        root = self if self.__root is None else self.__root
+        root.__leases.append(None)
+        return root.__leases, root.__memory
 
     @property
     def kept(self) -> dict[Any, Any]:

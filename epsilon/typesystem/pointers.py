@@ -11,6 +11,7 @@ import _cffi_backend as cffi
 from epsilon import _backend
 from epsilon.errors import ForeignTypeError, ForeignValueError, shorten
 from epsilon.typesystem.base import VOID_POINTER, CData, CType
+from epsilon.typesystem.exposed import exposed
 from epsilon.typesystem.handles import Handle
 from epsilon.typesystem.scalars import Character, Void
 
@@ -306,10 +307,10 @@ def has_buffer(value: object) -> bool:
 
 def view(value: Any, writable: bool, ctype: CType) -> memoryview:
     """A contiguous memoryview of ``value``, or the refusal that says what is wrong with it."""
-    try:
-        memory = memoryview(value)
-    except (TypeError, BufferError, ValueError) as error:
-        raise ctype.refusal(value) from error
+    found = exposed(value)
+    if found is None:
+        raise ctype.refusal(value)
+    memory = memoryview(found)
     if not memory.c_contiguous:
         raise ForeignValueError(f"got {shorten(value)}, whose memory is not contiguous; wanted {ctype.wants}")
     if writable and memory.readonly:
