@@ -7,17 +7,21 @@ each member, which reads and writes in place.  The layout is cffi's, which is th
 
 from __future__ import annotations
 
+import sys
 from _collections_abc import Sequence  # collections.abc, without all of collections
 
 import _cffi_backend as cffi
 
 from epsilon import _backend
+from epsilon.declarator import Member
 from epsilon.errors import ForeignIndexError, ForeignTypeError, ForeignValueError, nearest, shorten
 from epsilon.expressions import ctype, word_of
+from epsilon.layout import Placed, Rules, check_members, place, rules_of
 from epsilon.typesystem import (
     HAS_EIGHTBYTES,
     HAS_REFERENCES,
     TAGS,
+    WORDS,
     Array,
     CType,
     Integer,
@@ -81,6 +85,44 @@ class StructType(type):
         name = _member(cls, name)
         return next(member.offset for member in cls.ctype.fields if member.name == name)
 
+    @property
+    def with_count(cls) -> Callable[..., Any]:
+        """``with_count(count, pointer=None, /, **members)``: an instance of a struct that ends with an array
+        without a length, with room for ``count`` of its elements; or the one that C has at ``pointer``, in place, whose
+        count the caller knows.
+
+        >>> message = define_c_struct("message", [("kind", "int"), ("data", ("array", "uint8"))])
+        >>> one = message.with_count(3, kind=7, data=b"abc")
+        >>> one, one.data[2]
+        (message(kind=7, data=[97, 98, 99]), 99)
+        >>> one.data[3]
+        Traceback (most recent call last):
+        epsilon.errors.ForeignIndexError: index 3 of uint8_t [3], which has 3 elements
+        """
+        return cls._with_count
+
+    def _with_count(cls, count: Any, pointer: Any = None, /, **members: Any) -> Any:
+        own = cls.ctype
+        if own.flexible is None:
+            raise ForeignTypeError(f"{own.spelling} does not end with an array without a length: it takes no count")
+        if not hasattr(type(count), "__index__"):
+            raise ForeignTypeError(f"{own.spelling}: the count is an int, not {shorten(count)}")
+        size = own.flexible.offset + own.flexible.ctype.target.size * count.__index__()
+        if not 0 <= count.__index__() or size > sys.maxsize // 8:
+            raise ForeignValueError(f"{own.spelling}: {shorten(count)} is no count of elements that memory can hold")
+        place: tuple = ()
+        if pointer is not None:
+            from epsilon.memory import _raw_address
+
+            address = _raw_address(pointer, "with_count")
+            if isinstance(pointer, _backend.Guarded) and 0 <= _backend.size_of(pointer) < size:
+                raise ForeignValueError(f"{own.spelling}: {count} elements take {size} bytes, more than {pointer!r} has")
+            place = (address, pointer)
+        self = _backend.Guarded.__new__(cls, own.converter.pointer_type, max(size, own.size), own.alignment, *place)
+        for name, value in members.items():
+            self[name] = value
+        return self
+
     def __repr__(cls) -> str:
         return f"<{cls.ctype.spelling}>" if _OWN_TYPE in cls.__dict__ else super().__repr__()
 
@@ -142,6 +184,10 @@ class Struct(_backend.Guarded, metaclass=StructType):
 
     __hash__ = None  # type: ignore[assignment]
 
+    def __bytes__(self) -> bytes:
+        """The memory as it is, padding included."""
+        return bytes(_bytes_at(_backend.address_of(self), _backend.size_of(self)))
+
     def __enter__(self) -> Any:
         return self
 
@@ -157,8 +203,6 @@ class Struct(_backend.Guarded, metaclass=StructType):
 
 def caller(depth: int = 2) -> str:
     """``file:line`` of the code that called the caller of this."""
-    import sys
-
     frame = sys._getframe(depth)
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
@@ -248,28 +292,47 @@ class ArrayField(Field):
 
 
 class BitField(Field):
-    """Some bits of an integer.  cffi knows where they are, as the compiler does."""
+    """Some bits of an integer, which may cross the boundaries of its type in a packed struct."""
 
     def __init__(self, layout: Layout):
         super().__init__(layout)
-        self.bits = layout.bits
+        self.bits, self.shift, self.span = layout.bits, layout.shift, (layout.shift + layout.bits + 7) // 8
+        plain = self.ctype.representation
+        signed = isinstance(plain, Integer) and plain.low < 0
+        self.low, self.high = (-(1 << self.bits - 1), (1 << self.bits - 1) - 1) if signed else (0, (1 << self.bits) - 1)
 
-    def cdata(self, struct: Any) -> Any:
-        return cffi.cast(_backend.pointer_type_of(struct), _backend.address_of(struct))
+    def bytes_of(self, struct: Any) -> Any:
+        return _bytes_at(_backend.address_of(struct) + self.offset, self.span)
 
     def read(self, struct: Any) -> Any:
-        return self.ctype.restore(getattr(self.cdata(struct), self.name))
+        number = int.from_bytes(self.bytes_of(struct), "little") >> self.shift & (1 << self.bits) - 1
+        if number > self.high:
+            number -= 1 << self.bits
+        return self.ctype.restore(number if isinstance(self.ctype.representation, Integer) else bool(number))
 
     def write(self, struct: Any, value: Any) -> None:
         number = self.ctype.adapt(value)
-        plain = self.ctype.representation
-        signed = isinstance(plain, Integer) and plain.low < 0
-        low, high = (-(1 << self.bits - 1), (1 << self.bits - 1) - 1) if signed else (0, (1 << self.bits) - 1)
-        if not low <= number <= high:
+        if not self.low <= number <= self.high:
             from epsilon.errors import ForeignRangeError
 
-            raise ForeignRangeError(f"got {shorten(value)}, wanted an int from {low} to {high} ({self.bits} bits)")
-        setattr(self.cdata(struct), self.name, number)
+            raise ForeignRangeError(
+                f"got {shorten(value)}, wanted an int from {self.low} to {self.high} ({self.bits} bits)"
+            )
+        place = self.bytes_of(struct)
+        mask = (1 << self.bits) - 1
+        rest = int.from_bytes(place, "little") & ~(mask << self.shift)
+        place[:] = (rest | (number & mask) << self.shift).to_bytes(self.span, "little")
+
+
+class FlexibleField(Field):
+    """The array that ends a struct: as many elements as the struct's memory has room for."""
+
+    def read(self, struct: Any) -> Any:
+        room = max(_backend.size_of(struct) - self.offset, 0) // self.ctype.target.size
+        return ArrayView(struct, Array(self.ctype.target, room), self.offset)
+
+    def write(self, struct: Any, value: Any) -> None:
+        self.read(struct)[:] = value
 
 
 class ArrayView(Sequence):
@@ -326,8 +389,16 @@ class ArrayView(Sequence):
 # --- definition -----------------------------------------------------------------------------------------------------
 
 
-def define_c_struct(tag: Any, fields: Sequence[Any]) -> StructType:
-    """Define ``struct tag`` from ``(name, type)`` pairs; returns its class.
+def define_c_struct(
+    tag: Any, fields: Sequence[Any], *, packed: bool | int = False, align: int | None = None
+) -> StructType:
+    """Define ``struct tag`` from ``(name, type)`` or ``(name, type, options)`` members; returns its class.
+
+    A member's options are a mapping of ``bits`` (the width of a bit-field), ``align`` (bytes, as ``_Alignas``),
+    ``packed`` and ``offset`` (bytes from the start, where C would choose another).  A member whose name is None is an
+    unnamed bit-field, or an anonymous struct or union, whose members are reached through this struct.  The last member
+    may be an array without a length; ``StructType.with_count`` makes the instances.  ``packed`` is True, as the
+    attribute, or a number as in ``#pragma pack(n)``; ``align`` is the least alignment in bytes.
 
     Raises ``ForeignTypeError`` for a member without a size, a name given twice or one that is no C name.
 
@@ -336,34 +407,69 @@ def define_c_struct(tag: Any, fields: Sequence[Any]) -> StructType:
     >>> now.nsec = 7
     >>> now, dict(now)
     (timespec(sec=5, nsec=7), {'sec': 5, 'nsec': 7})
+    >>> record = define_c_struct("record", [("kind", "uint8", {"bits": 3}), ("size", "uint32")], packed=True)
+    >>> record.size, record.alignment, record(kind=5, size=7)
+    (5, 1, record(kind=5, size=7))
     """
+    return _define("struct", tag, fields, packed, align)
+
+
+def define_c_union(
+    tag: Any, fields: Sequence[Any], *, packed: bool | int = False, align: int | None = None
+) -> StructType:
+    """Define ``union tag``, whose members share one place; all else is as with ``define_c_struct``.
+
+    >>> value = define_c_union("value", [("i", "int64"), ("d", "double"), ("p", "pointer")])
+    >>> one = value(d=1.0)
+    >>> value.size, hex(one.i)
+    (8, '0x3ff0000000000000')
+    """
+    return _define("union", tag, fields, packed, align)
+
+
+def _define(kind: str, tag: Any, fields: Any, packed: Any, align: Any) -> StructType:
     name = (word_of(tag) or "").lstrip("':").replace("-", "_")
     if not name.isidentifier():
-        raise ForeignTypeError(f"the name of a struct is a C name, not {shorten(tag)}")
+        raise ForeignTypeError(f"the name of a {kind} is a C name, not {shorten(tag)}")
     if not isinstance(fields, Sequence) or isinstance(fields, (str, bytes)):
-        raise ForeignTypeError(f"struct {name}: the members are a list of (name, type), not {shorten(fields)}")
-
-    def define() -> StructType:
-        members = []
-        for entry in fields:
-            if (
-                isinstance(entry, (str, bytes))
-                or not isinstance(entry, Sequence)
-                or len(entry) != 2
-                or word_of(entry[0]) is None
-            ):
-                raise ForeignTypeError(f"struct {name}: a member is (name, type), not {shorten(entry)}")
-            members.append((word_of(entry[0]).lstrip("':").replace("-", "_"), ctype(entry[1]), None))
-        return build("struct", name, members)
-
-    return _anew("struct", name, define)
+        raise ForeignTypeError(f"{kind} {name}: the members are a list of (name, type), not {shorten(fields)}")
+    rules = rules_of(f"{kind} {name}", packed, align)
+    return _anew(kind, name, lambda: build(kind, name, [_read_member(kind, name, entry) for entry in fields], rules))
 
 
-def define_c_struct_auto(tag: Any, declaration: str, special: Mapping[str, Any] | None = None) -> StructType:
+def _read_member(kind: str, tag: str, entry: Any) -> Member:
+    options = {}
+    if isinstance(entry, Sequence) and len(entry) == 3 and hasattr(type(entry[2]), "keys"):
+        *entry, options = entry
+    if isinstance(entry, (str, bytes)) or not isinstance(entry, Sequence) or len(entry) != 2:
+        raise ForeignTypeError(f"{kind} {tag}: a member is (name, type) or (name, type, options), not {shorten(entry)}")
+    word = word_of(entry[0])
+    if word is None and entry[0] is not None:
+        raise ForeignTypeError(f"{kind} {tag}: a member is (name, type), and its name is not {shorten(entry[0])}")
+    name = word.lstrip("':").replace("-", "_") if word is not None else None
+    given = {str(option): options[option] for option in options.keys()}
+    for option in given:
+        if option not in _MEMBER_OPTIONS:
+            raise ForeignTypeError(
+                f"{kind} {tag}: member {name!r} has no option {option!r}{nearest(option, _MEMBER_OPTIONS)}"
+            )
+    return Member(name, ctype(entry[1]), given.get("bits"), bool(given.get("packed")), given.get("align"),
+                  given.get("offset"))  # fmt: skip
+
+
+#: what a member may be given beside its name and its type
+_MEMBER_OPTIONS = ("bits", "packed", "align", "offset")
+
+
+def define_c_struct_auto(
+    tag: Any, declaration: str, special: Mapping[Any, Any] | None = None, offsets: Mapping[Any, int] | None = None
+) -> StructType:
     """Define a struct or union from its C declaration; the layout is computed.
 
-    ``tag`` names the class; the C tag is the declaration's own.  ``special`` gives members, by name, a type that C text
-    cannot say.
+    ``tag`` names the class; the C tag is the declaration's own.  ``special`` gives members, by name or by position, a
+    type that C text cannot say, ``offsets`` the bytes from the start where C would choose another place.
+    ``__attribute__((packed, aligned(n)))``, ``_Alignas(n)`` and ``#pragma pack(n)`` before the text mean what they mean
+    in C.
 
     >>> pair = define_c_struct_auto("pair", "struct pair { char c; double d[2]; };")
     >>> pair.size, pair.offset("d")
@@ -375,11 +481,13 @@ def define_c_struct_auto(tag: Any, declaration: str, special: Mapping[str, Any] 
 
     def define() -> StructType:
         body = parse_body(str(declaration), build_body)
-        if special:
-            members = [
-                member._replace(ctype=ctype(special[member.name])) if member.name in special else member
-                for member in body.members
-            ]
+        if special or offsets:
+            members = list(body.members)
+            for index, member in enumerate(members):
+                key = index if member.name is None else member.name
+                if special and key in special:
+                    member = member._replace(ctype=ctype(special[key]))
+                members[index] = member._replace(offset=(offsets or {}).get(key))
             body = body._replace(members=members)
         return build_body(body._replace(tag=body.tag or name)).python_class
 
@@ -414,50 +522,33 @@ def build_body(body: Body) -> StructCType:
     if tag is None:
         _anonymous += 1
         tag = f"anonymous_{_anonymous}"
-    return build(body.kind, tag, body.members).ctype
+    return build(body.kind, tag, body.members, Rules(body.packed, body.pack, body.align)).ctype
 
 
-def build(kind: str, tag: str, members: Sequence[tuple[str | None, CType, int | None]]) -> StructType:
+def build(kind: str, tag: str, members: Sequence[Member], rules: Rules = Rules()) -> StructType:
     """Lay out ``kind tag`` and make its class."""
-    if not members:
-        raise ForeignTypeError(f"{kind} {tag} has no members; C has no empty {kind}")
-    seen: set[str] = set()
-    for name, found, _ in members:
-        if name is not None and (not name.isidentifier() or name in seen):
-            raise ForeignTypeError(
-                f"{kind} {tag}: member {name!r} {'is there twice' if name in seen else 'is no C name'}"
-            )
-        if name is not None and name.startswith("__") and name.endswith("__"):
-            raise ForeignTypeError(f"{kind} {tag}: member {name!r} has a name that Python keeps for itself")
-        if found.only_parameter:
-            raise ForeignTypeError(f"{kind} {tag}: member {name!r}: {found.only_parameter}")
-        if found.size is None:
-            raise ForeignTypeError(f"{kind} {tag}: member {name!r} has type {found.spelling}, whose size is not known")
-        seen.add(name or "")
+    check_members(f"{kind} {tag}", kind, members, rules)
+    placed = place(kind, members, rules)
+    if placed.size > sys.maxsize // 8:
+        raise ForeignTypeError(f"{kind} {tag} is larger than any memory")
     own = new_tagged(kind, tag)
-    entries = [(name or "", found.backend, -1 if bits is None else bits, -1) for name, found, bits in members]
-    try:
-        cffi.complete_struct_or_union(own.backend, entries, None, -1, -1, 0)
-    except (TypeError, ValueError, OverflowError) as error:  # a bit-field wider than its type, a struct too large
-        raise ForeignTypeError(f"{own.spelling}: {error}") from None
-    own.size, own.alignment = cffi.sizeof(own.backend), cffi.alignof(own.backend)
-    places = dict(own.backend.fields)
-    types = {name: found for name, found, _ in members}
-    layouts = []
-    for name, found, bits in members:
-        if name:
-            place = places[name]
-            layouts.append(Layout(name, found, place.offset, max(place.bitshift, 0), bits))
-        elif isinstance(found, StructCType):  # an anonymous member: its members are reached through this struct
-            base = min(
-                (places[inner.name].offset - inner.offset for inner in found.fields if inner.name in places), default=0
-            )
+    own.size, own.alignment, own.rules = placed.size, placed.alignment, rules
+    layouts: list[Layout] = []
+    for member, start in zip(members, placed.bits, strict=True):
+        if member.bits is not None:
+            if member.name is not None:
+                layouts.append(_bit_field(member, start, placed.size))
+        elif member.name is not None:
+            layouts.append(Layout(member.name, member.ctype, start // 8))
+        else:  # an anonymous member: its members are reached through this struct
             layouts.extend(
-                Layout(inner.name, inner.ctype, base + inner.offset, inner.shift, inner.bits) for inner in found.fields
+                Layout(inner.name, inner.ctype, start // 8 + inner.offset, inner.shift, inner.bits)
+                for inner in member.ctype.fields
             )
-            types.update({inner.name: inner.ctype for inner in found.fields})
-    own.fields = tuple(layouts)
-    own.classes, own.elements = passing(own, any(bits is not None for _, _, bits in members))
+    own.fields, own.members = tuple(layouts), tuple(zip(members, placed.bits, strict=True))
+    own.flexible = next((layout for layout in layouts if layout.ctype.size is None), None)
+    _complete(own, members, placed)
+    own.classes, own.elements = passing(own, any(layout.bits is not None for layout in layouts))
     namespace: dict[str, Any] = {
         "__slots__": (),
         _OWN_TYPE: own,
@@ -471,10 +562,38 @@ def build(kind: str, tag: str, members: Sequence[tuple[str | None, CType, int | 
     return made
 
 
+def _bit_field(member: Member, start: int, size: int) -> Layout:
+    """Bits of a storage unit, as in C; of the bytes that they are in, where they cross units or the struct's end."""
+    width = member.ctype.size * 8
+    unit = width if start % width + member.bits <= width and (start // width + 1) * width <= size * 8 else 8
+    return Layout(member.name, member.ctype, start // unit * unit // 8, start % unit, member.bits)
+
+
+def _complete(own: StructCType, members: Sequence[Member], placed: Placed) -> None:
+    """Tell cffi of the layout, for its pointers to such structs, without the bit-fields where it has others."""
+    known_bits = any(member.bits is not None for member in members)
+    if known_bits:  # cffi takes no place for them: it must find the same ones by itself
+        trial = (cffi.new_struct_type if own.kind == "struct" else cffi.new_union_type)(own.spelling)
+        entries = [(name or "", found.backend, -1 if bits is None else bits, -1) for name, found, bits, *_ in members]
+        cffi.complete_struct_or_union(trial, entries, None, -1, -1, 0)
+        places = dict(trial.fields)
+        known_bits = (cffi.sizeof(trial), cffi.alignof(trial)) == (own.size, own.alignment) and all(
+            layout.name in places
+            and places[layout.name].offset * 8 + max(places[layout.name].bitshift, 0) == layout.offset * 8 + layout.shift
+            for layout in own.fields
+        )
+    if not known_bits:
+        entries = [
+            (member.name or "", member.ctype.backend, -1, start // 8)
+            for member, start in zip(members, placed.bits, strict=True)
+            if member.bits is None
+        ]
+    size = (-1, -1) if known_bits else (own.size, own.alignment)
+    cffi.complete_struct_or_union(own.backend, entries, None, *size, 0)
+
+
 def caller_module() -> str:
     """The module that defines the struct: the first one outside this package, so that its class can be pickled."""
-    import sys
-
     frame = sys._getframe(2)
     while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] == "epsilon":
         frame = frame.f_back
@@ -484,6 +603,8 @@ def caller_module() -> str:
 def _descriptor(layout: Layout) -> Field:
     if layout.bits is not None:
         return BitField(layout)
+    if layout.ctype.size is None:
+        return FlexibleField(layout)
     return ArrayField(layout) if isinstance(layout.ctype, Array) else Field(layout)
 
 
@@ -495,6 +616,11 @@ def leaves(found: CType, offset: int = 0) -> Iterator[tuple[int, CType]]:
     found = found.representation
     if isinstance(found, StructCType):
         for member in found.fields:
+            if member.bits is not None:  # an integer in every byte that it touches
+                first = member.offset * 8 + member.shift
+                for byte in range(first // 8, (first + member.bits + 7) // 8):
+                    yield offset + byte, WORDS["uint8"]
+                continue
             yield from leaves(member.ctype, offset + member.offset)
     elif isinstance(found, Array):
         for index in range(found.length or 0):
