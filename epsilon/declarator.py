@@ -470,7 +470,18 @@ class Reader:
         """An integer constant expression of literals, enum constants and operators, up to one of ``ends``."""
         words = []
         while self.peek() not in ("", *ends):
-            words.append(self.take())
+            word = self.take()
+            if word == "sizeof" and self.accept("("):
+                size = self.declaration()[1].size
+                if size is None:
+                    raise self.error("the size of this type is not known", word)
+                self.expect(")")
+                words.append(str(size))
+            elif word == "(" and self.peek() in _BASIC:  # a cast
+                self.declaration()
+                self.expect(")")
+            else:
+                words.append(word)
         known = self.names.constants
         if not words or not all(word in known or _CONSTANT.fullmatch(word) for word in words):
             raise self.error("an integer constant is wanted here", " ".join(words) or ends[0])

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from epsilon.declarator import Body
+    from epsilon.layout_table import LayoutTable
 
 
 class Layout:
@@ -114,14 +115,39 @@ class StructType(type):
         if pointer is not None:
             from epsilon.memory import _raw_address
 
-            address = _raw_address(pointer, "with_count")
-            if isinstance(pointer, _backend.Guarded) and 0 <= _backend.size_of(pointer) < size:
+            guarded = isinstance(pointer, _backend.Guarded)
+            address = _backend.address_of(pointer) if guarded else _raw_address(pointer, "with_count")
+            if guarded and 0 <= _backend.size_of(pointer) < size:
                 raise ForeignValueError(f"{own.spelling}: {count} elements take {size} bytes, more than {pointer!r} has")
             place = (address, pointer)
         self = _backend.Guarded.__new__(cls, own.converter.pointer_type, max(size, own.size), own.alignment, *place)
         for name, value in members.items():
             self[name] = value
         return self
+
+    @property
+    def layout(cls) -> Callable[[], LayoutTable]:
+        """``layout()``: the memory map as a table, which prints as text; it has the rows, and ``svg()``.
+
+        >>> print(define_c_struct("bits", [("a", "int", {"bits": 3}), ("b", "int", {"bits": 7})]).layout())
+        struct bits: 4 bytes, aligned to 4
+        offset  size  type  name       bits
+             0     1  int   a          0..2
+             0     2  int   b          3..9
+             1     1        (padding)  2..7
+             2     2        (padding)
+        """
+        return cls._layout
+
+    def _layout(cls) -> LayoutTable:
+        from epsilon.layout_table import LayoutTable
+
+        return LayoutTable(cls.ctype)
+
+    @property
+    def proved(cls) -> bool:
+        """Whether the compiler was asked about this layout, and agreed: see ``header`` of ``define_c_struct``."""
+        return cls.ctype.proved
 
     def __repr__(cls) -> str:
         return f"<{cls.ctype.spelling}>" if _OWN_TYPE in cls.__dict__ else super().__repr__()
@@ -166,6 +192,24 @@ class Struct(_backend.Guarded, metaclass=StructType):
     def ctype(self) -> StructCType:
         """The type."""
         return type(self).ctype
+
+    def layout(self) -> LayoutTable:
+        """The memory map, as a table: see ``StructType.layout``."""
+        return type(self).layout()
+
+    def __copy__(self) -> Any:
+        """A struct of its own with the same bytes; what the members point to is shared."""
+        from epsilon.instances import copied
+
+        return copied(self)
+
+    def __deepcopy__(self, memo: object) -> Any:
+        return self.__copy__()
+
+    def __reduce__(self) -> Any:
+        from epsilon.instances import reduced
+
+        return reduced(self)
 
     def keys(self) -> tuple[str, ...]:
         """The members' names, so that ``dict(struct)`` works."""
@@ -390,7 +434,7 @@ class ArrayView(Sequence):
 
 
 def define_c_struct(
-    tag: Any, fields: Sequence[Any], *, packed: bool | int = False, align: int | None = None
+    tag: Any, fields: Sequence[Any], *, packed: bool | int = False, align: int | None = None, header: Any = None
 ) -> StructType:
     """Define ``struct tag`` from ``(name, type)`` or ``(name, type, options)`` members; returns its class.
 
@@ -399,6 +443,10 @@ def define_c_struct(
     unnamed bit-field, or an anonymous struct or union, whose members are reached through this struct.  The last member
     may be an array without a length; ``StructType.with_count`` makes the instances.  ``packed`` is True, as the
     attribute, or a number as in ``#pragma pack(n)``; ``align`` is the least alignment in bytes.
+
+    With ``header``, the name of one that defines the same struct, or several, the C compiler is asked for its layout, and
+    ``StructType.proved`` is true; a difference raises ``HeaderError`` with both layouts.  Without a compiler the layout
+    is what is computed here, and ``proved`` is false.
 
     Raises ``ForeignTypeError`` for a member without a size, a name given twice or one that is no C name.
 
@@ -411,11 +459,11 @@ def define_c_struct(
     >>> record.size, record.alignment, record(kind=5, size=7)
     (5, 1, record(kind=5, size=7))
     """
-    return _define("struct", tag, fields, packed, align)
+    return _define("struct", tag, fields, packed, align, header)
 
 
 def define_c_union(
-    tag: Any, fields: Sequence[Any], *, packed: bool | int = False, align: int | None = None
+    tag: Any, fields: Sequence[Any], *, packed: bool | int = False, align: int | None = None, header: Any = None
 ) -> StructType:
     """Define ``union tag``, whose members share one place; all else is as with ``define_c_struct``.
 
@@ -424,17 +472,30 @@ def define_c_union(
     >>> value.size, hex(one.i)
     (8, '0x3ff0000000000000')
     """
-    return _define("union", tag, fields, packed, align)
+    return _define("union", tag, fields, packed, align, header)
 
 
-def _define(kind: str, tag: Any, fields: Any, packed: Any, align: Any) -> StructType:
+def _define(kind: str, tag: Any, fields: Any, packed: Any, align: Any, header: Any) -> StructType:
     name = (word_of(tag) or "").lstrip("':").replace("-", "_")
     if not name.isidentifier():
         raise ForeignTypeError(f"the name of a {kind} is a C name, not {shorten(tag)}")
     if not isinstance(fields, Sequence) or isinstance(fields, (str, bytes)):
         raise ForeignTypeError(f"{kind} {name}: the members are a list of (name, type), not {shorten(fields)}")
     rules = rules_of(f"{kind} {name}", packed, align)
-    return _anew(kind, name, lambda: build(kind, name, [_read_member(kind, name, entry) for entry in fields], rules))
+
+    def define() -> StructType:
+        return _proved(build(kind, name, [_read_member(kind, name, entry) for entry in fields], rules), header)
+
+    return _anew(kind, name, define)
+
+
+def _proved(found: StructType, header: Any) -> StructType:
+    """``found``, held against the compiler where a header is given."""
+    if header is not None:
+        from epsilon.discovery import prove
+
+        prove(found.ctype, header)
+    return found
 
 
 def _read_member(kind: str, tag: str, entry: Any) -> Member:
@@ -447,14 +508,16 @@ def _read_member(kind: str, tag: str, entry: Any) -> Member:
     if word is None and entry[0] is not None:
         raise ForeignTypeError(f"{kind} {tag}: a member is (name, type), and its name is not {shorten(entry[0])}")
     name = word.lstrip("':").replace("-", "_") if word is not None else None
+    member = Member(name, ctype(entry[1]), None)
+    return member._replace(**_member_options(f"{kind} {tag}", name, options)) if options else member
+
+
+def _member_options(what: str, name: str | None, options: Mapping[str, Any]) -> dict[str, Any]:
     given = {str(option): options[option] for option in options.keys()}
     for option in given:
         if option not in _MEMBER_OPTIONS:
-            raise ForeignTypeError(
-                f"{kind} {tag}: member {name!r} has no option {option!r}{nearest(option, _MEMBER_OPTIONS)}"
-            )
-    return Member(name, ctype(entry[1]), given.get("bits"), bool(given.get("packed")), given.get("align"),
-                  given.get("offset"))  # fmt: skip
+            raise ForeignTypeError(f"{what}: member {name!r} has no option {option!r}{nearest(option, _MEMBER_OPTIONS)}")
+    return given
 
 
 #: what a member may be given beside its name and its type
@@ -462,12 +525,25 @@ _MEMBER_OPTIONS = ("bits", "packed", "align", "offset")
 
 
 def define_c_struct_auto(
-    tag: Any, declaration: str, special: Mapping[Any, Any] | None = None, offsets: Mapping[Any, int] | None = None
+    tag: Any,
+    declaration: str,
+    special: Mapping[Any, Any] | None = None,
+    *,
+    options: Mapping[Any, Mapping[str, Any]] | None = None,
+    packed: bool | int | None = None,
+    align: int | None = None,
+    header: Any = None,
 ) -> StructType:
-    """Define a struct or union from its C declaration; the layout is computed.
+    """Define a struct or union from its C declaration, whose layout is computed, or from a header.
+
+    With ``header`` (a name such as ``"sys/stat.h"``, or several), the declaration may be ``"struct stat"`` or a typedef's
+    name alone: the members are read from the header and their places proved by the C compiler, ``$CC`` or ``cc``.  With
+    members the declaration is proved, as ``define_c_struct`` does.  ``CompilerError`` has the compiler's words where it
+    fails or is missing, ``HeaderError`` both layouts where they differ.
 
     ``tag`` names the class; the C tag is the declaration's own.  ``special`` gives members, by name or by position, a
-    type that C text cannot say, ``offsets`` the bytes from the start where C would choose another place.
+    type that C text cannot say, ``options`` the options that ``define_c_struct`` takes of a member; ``packed`` and
+    ``align`` are those of ``define_c_struct``.
     ``__attribute__((packed, aligned(n)))``, ``_Alignas(n)`` and ``#pragma pack(n)`` before the text mean what they mean
     in C.
 
@@ -481,18 +557,36 @@ def define_c_struct_auto(
 
     def define() -> StructType:
         body = parse_body(str(declaration), build_body)
-        if special or offsets:
-            members = list(body.members)
-            for index, member in enumerate(members):
-                key = index if member.name is None else member.name
-                if special and key in special:
-                    member = member._replace(ctype=ctype(special[key]))
-                members[index] = member._replace(offset=(offsets or {}).get(key))
-            body = body._replace(members=members)
-        return build_body(body._replace(tag=body.tag or name)).python_class
+        members = list(body.members) if special or options else body.members
+        for index, member in enumerate(members if special or options else ()):
+            key = index if member.name is None else member.name
+            if special and key in special:
+                member = member._replace(ctype=ctype(special[key]))
+            if options and key in options:
+                member = member._replace(**_member_options(f"{kind} {body.tag or name}", member.name, options[key]))
+            members[index] = member
+        asked = rules_of(f"{kind} {body.tag or name}", packed, align)
+        body = body._replace(
+            members=members,
+            packed=body.packed or asked.packed,
+            pack=asked.pack or body.pack,
+            align=max(body.align, asked.align),
+        )
+        return _proved(build_body(body._replace(tag=body.tag or name)).python_class, header)
 
+    if header is not None and "{" not in str(declaration):
+        from epsilon.discovery import discover
+
+        if special or options or packed or align:
+            raise ForeignTypeError(f"{declaration}: the header says the members and the layout; options say nothing here")
+        return _named(discover(declaration, header).python_class, name)
     kind, own_tag = parse_head(str(declaration))
-    found = _anew(kind, own_tag or name, define)
+    return _named(_anew(kind, own_tag or name, define), name)
+
+
+def _named(found: StructType, name: str) -> StructType:
+    """``found``, under its name in Lisp or Python."""
+    kind = found.ctype.kind
     if name:  # ``(:struct stat-struct)`` is the struct of that name, whatever its tag in C is
         TAGS[kind, name] = found.ctype
     found.__name__ = found.__qualname__ = name or found.__name__
