@@ -166,6 +166,7 @@ def discover(declaration: str, header: Any) -> StructCType:
         TAGS.update(before)
     if not isinstance(found, StructCType) or found.fields is None:
         raise HeaderError(f"{spelled} of {', '.join(headers)} is no struct or union whose members are known")
+    TAGS[found.kind, found.tag] = found
     prove(found, headers, spelled)
     return found
 

@@ -366,10 +366,10 @@ def _member_of(model: Any) -> MemberForm:
     return MemberForm(bare[0], name, read_value_type(bare[1]), given, model)
 
 
-def _struct(fields: tuple) -> tuple[Symbol, str, dict, dict]:
-    """The struct's name, its members in C, and by name or position the types and options that C text does not say."""
+def _aggregate(kind: str, fields: tuple) -> tuple[Symbol, str, dict, dict]:
+    """The name of a struct or union, its definition in C, and by name or position the types and options that C text does not say."""
     name, items = fields
-    members = [_member_of(_with_itself(item, name)) for item in items]
+    members = [_member_of(_with_itself(item, name, kind)) for item in items]
     _distinct([found for found in members if found.name is not None])
     parts, special, given = [], {}, {}
     for index, found in enumerate(members):
@@ -384,18 +384,18 @@ def _struct(fields: tuple) -> tuple[Symbol, str, dict, dict]:
             given[key] = others
         if not found.type.sayable():
             special[key] = found.type.form
-    return name, f"{c_name(name)} {{ {' '.join(parts)} }};", special, given
+    return name, f"{kind} {c_name(name)} {{ {' '.join(parts)} }};", special, given
 
 
 _OF_A_TAG = [Keyword(head) for head in ("struct", "union", "enum", "flags")]
 
 
-def _with_itself(item: Any, name: Symbol) -> Any:
+def _with_itself(item: Any, name: Symbol, kind: str) -> Any:
     """A member in whose type ``name`` means the struct that is being defined, not a variable."""
 
     def inside(model: Any) -> Any:
         if model == name:
-            return Expression([Keyword("struct"), name]).replace(model)
+            return Expression([Keyword(kind), name]).replace(model)
         if not is_list(model) or (len(model) == 2 and model[0] in _OF_A_TAG):
             return model
         return type(model)(map(inside, model)).replace(model, False)
@@ -404,8 +404,10 @@ def _with_itself(item: Any, name: Symbol) -> Any:
     return type(bare)([bare[0], inside(bare[1]), *bare[2:]]).replace(item, False) if len(bare) > 1 else item
 
 
-#: a struct's name and members, as its name, its C definition and the members' types that C text does not say
-STRUCT_DEFINITION = (NAME + (_PAIR + many(_PAIR) >> (lambda found: [found[0], *found[1]]))) >> _struct
+def definition(kind: str) -> Parser:
+    """The name and the members of a ``"struct"`` or ``"union"``, as ``_aggregate`` gives them."""
+    items = _PAIR + many(_PAIR) >> (lambda found: [found[0], *found[1]])
+    return (NAME + items) >> (lambda fields: _aggregate(kind, fields))
 
 
 #: what a header is asked for

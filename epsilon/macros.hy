@@ -207,8 +207,8 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
 (defn aggregate [compiler macro kind fields]
   "The definition of a struct or union."
   (setv [[name text special members] options]
-        (forms.read compiler macro fields [forms.STRUCT-DEFINITION forms.STRUCT-OPTIONS]))
-  `(setv ~name (~(runtime compiler 'struct) ~(+ kind " " text)
+        (forms.read compiler macro fields [(forms.definition kind) forms.STRUCT-OPTIONS]))
+  `(setv ~name (~(runtime compiler 'struct) ~text
                  ~@(forms.keywords :special special :options members #** options))))
 
 (defmacro define-c-struct [_hy_compiler #* fields]

@@ -581,6 +581,8 @@ def define_c_struct_auto(
             raise ForeignTypeError(f"{declaration}: the header says the members and the layout; options say nothing here")
         return _named(discover(declaration, header).python_class, name)
     kind, own_tag = parse_head(str(declaration))
+    if "{" not in str(declaration):
+        raise ForeignTypeError(f"{declaration!r} has no members; header= names the header that defines it")
     return _named(_anew(kind, own_tag or name, define), name)
 
 
