@@ -71,9 +71,10 @@ _COMBINATIONS = {
 }
 
 
-#: One member of a struct body: ``bits`` is the width of a bit-field, ``name`` None for an anonymous member; ``align`` is in
-#: bytes, and so is ``offset``, which C text cannot say.
-Member = namedtuple("Member", ["name", "ctype", "bits", "packed", "align", "offset"], defaults=(None, False, None, None))
+#: One member of a struct body: ``bits`` is the width of a bit-field, ``name`` None for an anonymous member; ``align``
+#: is in bytes, and so is ``offset``, which C text cannot say.
+_MEMBER = ["name", "ctype", "bits", "packed", "align", "offset"]
+Member = namedtuple("Member", _MEMBER, defaults=(None, False, None, None))
 #: A function's declaration: its name, its ``FunctionType``, and its parameters' names (None for a nameless one).
 Prototype = namedtuple("Prototype", ["name", "type", "parameters"])
 #: A struct's or union's definition: ``"struct"`` or ``"union"``, the tag or None, the members, and what its

@@ -148,12 +148,16 @@ def discover(declaration: str, header: Any) -> StructCType:
     with the layout that the compiler gives it."""
     headers = headers_of(header)
     words = str(declaration).strip().rstrip(";").split()
-    kind, tag = (words[0], words[1]) if len(words) == 2 and words[0] in ("struct", "union") else ("", words[0] if words else "")
+    kind, tag = (
+        (words[0], words[1]) if len(words) == 2 and words[0] in ("struct", "union") else ("", words[0] if words else "")
+    )
     if not words or len(words) > 2 or (len(words) == 2 and not kind):
         raise ForeignTypeError(f"'struct NAME', 'union NAME' or the name of a typedef is wanted, not {declaration!r}")
     compiler.identifier(tag)
     spelled = f"{kind} {tag}".strip()
-    names = HeaderNames(compiler.preprocess(_START + _includes(headers), f"reading {spelled} from {', '.join(headers)}"))
+    names = HeaderNames(
+        compiler.preprocess(_START + _includes(headers), f"reading {spelled} from {', '.join(headers)}")
+    )
     if kind and (kind, tag) not in names.bodies:
         known = [other for its_kind, other in names.bodies if its_kind == kind]
         raise HeaderError(f"{', '.join(headers)} does not define {spelled}{nearest(tag, known)}")
@@ -218,5 +222,5 @@ def _probe(whole: str, headers: Sequence[str], plain: Sequence[Any], bits: Seque
             f"for (long i = 0; i < (long)sizeof s * 8; i++) if (p[i / 8] >> i % 8 & 1) "
             f'{{ if (first < 0) first = i; count++; }} printf("%ld %ld\\n", first, count);'
         )
-    body = f"static {whole} s; unsigned char *p = (unsigned char *)&s; long first, count; (void)p; (void)first; (void)count;"
+    body = f"static {whole} s; unsigned char *p = (unsigned char *)&s; long first, count;"
     return f"{_START}{_includes(headers)}int main(void) {{ {body} {' '.join(lines)} return 0; }}\n"

@@ -367,7 +367,8 @@ def _member_of(model: Any) -> MemberForm:
 
 
 def _aggregate(kind: str, fields: tuple) -> tuple[Symbol, str, dict, dict]:
-    """The name of a struct or union, its definition in C, and by name or position the types and options that C text does not say."""
+    """The name of a struct or union, its definition in C, and by name or position the types and the options that C text
+    does not say."""
     name, items = fields
     members = [_member_of(_with_itself(item, name, kind)) for item in items]
     _distinct([found for found in members if found.name is not None])

@@ -27,6 +27,7 @@ _LARGEST_ALIGNMENT = 1 << 15
 
 #: What is asked of a whole struct: ``packed`` as the attribute, ``pack`` as ``#pragma pack(n)`` (0: none), ``align``.
 Rules = namedtuple("Rules", ["packed", "pack", "align"], defaults=(False, 0, 1))
+PLAIN = Rules()
 #: Size and alignment in bytes, and for each member the bit at which it begins.
 Placed = namedtuple("Placed", ["size", "alignment", "bits"])
 
@@ -35,7 +36,7 @@ def _up(number: int, unit: int) -> int:
     return -(-number // unit) * unit
 
 
-def place(kind: str, members: Iterable[Member], rules: Rules = Rules()) -> Placed:
+def place(kind: str, members: Iterable[Member], rules: Rules = PLAIN) -> Placed:
     """Lay out the members of a struct or union.
 
     >>> from epsilon.declarator import Member
@@ -158,7 +159,9 @@ def _check_place(label: str, member: Member, rules: Rules) -> None:
         raise ForeignTypeError(f"{label} is a {member.ctype.spelling}; only structs, unions and bit-fields go nameless")
     if member.offset is not None:
         if isinstance(member.offset, bool) or not isinstance(member.offset, int) or member.offset < 0:
-            raise ForeignTypeError(f"{label}: offset is the bytes from the start, 0 or more, not {shorten(member.offset)}")
+            raise ForeignTypeError(
+                f"{label}: offset is the bytes from the start, 0 or more, not {shorten(member.offset)}"
+            )
         step = max(1 if rules.packed or member.packed else member.ctype.alignment, member.align or 1)
         step = min(step, rules.pack or step)
         if member.offset % step:

@@ -10,8 +10,9 @@ TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: One row: ``offset`` and ``size`` in bytes, the C type, the name with its path, and for a bit-field its first bit in the
-#: byte at ``offset`` and its width.  Padding has the type "" and the name "padding"; its ``bits`` tell of part of a byte.
+#: One row: ``offset`` and ``size`` in bytes, the C type, the name with its path, and for a bit-field its first bit in
+#: the byte at ``offset`` and its width.  Padding has the type "" and the name "padding"; its ``bits`` tell of part of a
+#: byte.
 Row = namedtuple("Row", ["offset", "size", "type", "name", "bits"])
 
 
@@ -46,7 +47,8 @@ class LayoutTable:
     def cells(self) -> list[tuple[str, ...]]:
         """The rows as text."""
         return [
-            (str(row.offset), "" if row.size is None else str(row.size), row.type, row.name if row.type else "(padding)",
+            (str(row.offset), "" if row.size is None else str(row.size), row.type,
+             row.name if row.type else "(padding)",
              "" if row.bits is None else f"{row.bits[0]}..{row.bits[0] + row.bits[1] - 1}")
             for row in self.rows
         ]  # fmt: skip
@@ -85,7 +87,9 @@ class LayoutTable:
                 f'fill="{"#6699cc" if row.type else "#cccccc"}"/>'
             )
         bottom = top + len(text) * high
-        parts.append(f'<rect x="{left}" y="{top}" width="{wide}" height="{bottom - top}" fill="none" stroke="#333333"/>')
+        parts.append(
+            f'<rect x="{left}" y="{top}" width="{wide}" height="{bottom - top}" fill="none" stroke="#333333"/>'
+        )
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + wide + 8}" height="{bottom + 8}" '
             f'font-family="monospace" font-size="13"><text x="8" y="24" font-weight="bold">{escape(self.title)}</text>'

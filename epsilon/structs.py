@@ -16,7 +16,7 @@ from epsilon import _backend
 from epsilon.declarator import Member
 from epsilon.errors import ForeignIndexError, ForeignTypeError, ForeignValueError, nearest, shorten
 from epsilon.expressions import ctype, word_of
-from epsilon.layout import Placed, Rules, check_members, place, rules_of
+from epsilon.layout import PLAIN, Placed, Rules, check_members, place, rules_of
 from epsilon.typesystem import (
     HAS_EIGHTBYTES,
     HAS_REFERENCES,
@@ -118,7 +118,9 @@ class StructType(type):
             guarded = isinstance(pointer, _backend.Guarded)
             address = _backend.address_of(pointer) if guarded else _raw_address(pointer, "with_count")
             if guarded and 0 <= _backend.size_of(pointer) < size:
-                raise ForeignValueError(f"{own.spelling}: {count} elements take {size} bytes, more than {pointer!r} has")
+                raise ForeignValueError(
+                    f"{own.spelling}: {count} elements take {size} bytes, more than {shorten(pointer)} has"
+                )
             place = (address, pointer)
         self = _backend.Guarded.__new__(cls, own.converter.pointer_type, max(size, own.size), own.alignment, *place)
         for name, value in members.items():
@@ -444,9 +446,9 @@ def define_c_struct(
     may be an array without a length; ``StructType.with_count`` makes the instances.  ``packed`` is True, as the
     attribute, or a number as in ``#pragma pack(n)``; ``align`` is the least alignment in bytes.
 
-    With ``header``, the name of one that defines the same struct, or several, the C compiler is asked for its layout, and
-    ``StructType.proved`` is true; a difference raises ``HeaderError`` with both layouts.  Without a compiler the layout
-    is what is computed here, and ``proved`` is false.
+    With ``header``, the name of one that defines the same struct, or several, the C compiler is asked for its layout,
+    and ``StructType.proved`` is true; a difference raises ``HeaderError`` with both layouts.  Without a compiler the
+    layout is what is computed here, and ``proved`` is false.
 
     Raises ``ForeignTypeError`` for a member without a size, a name given twice or one that is no C name.
 
@@ -516,7 +518,8 @@ def _member_options(what: str, name: str | None, options: Mapping[str, Any]) -> 
     given = {str(option): options[option] for option in options.keys()}
     for option in given:
         if option not in _MEMBER_OPTIONS:
-            raise ForeignTypeError(f"{what}: member {name!r} has no option {option!r}{nearest(option, _MEMBER_OPTIONS)}")
+            near = nearest(option, _MEMBER_OPTIONS)
+            raise ForeignTypeError(f"{what}: member {name!r} has no option {option!r}{near}")
     return given
 
 
@@ -536,8 +539,8 @@ def define_c_struct_auto(
 ) -> StructType:
     """Define a struct or union from its C declaration, whose layout is computed, or from a header.
 
-    With ``header`` (a name such as ``"sys/stat.h"``, or several), the declaration may be ``"struct stat"`` or a typedef's
-    name alone: the members are read from the header and their places proved by the C compiler, ``$CC`` or ``cc``.  With
+    With ``header`` (a name such as ``"sys/stat.h"``, or several), the declaration may be ``"struct stat"`` or a
+    typedef's: the members are read from the header and their places proved by the C compiler, ``$CC`` or ``cc``.  With
     members the declaration is proved, as ``define_c_struct`` does.  ``CompilerError`` has the compiler's words where it
     fails or is missing, ``HeaderError`` both layouts where they differ.
 
@@ -578,7 +581,7 @@ def define_c_struct_auto(
         from epsilon.discovery import discover
 
         if special or options or packed or align:
-            raise ForeignTypeError(f"{declaration}: the header says the members and the layout; options say nothing here")
+            raise ForeignTypeError(f"{declaration}: the header says members and layout; options say nothing here")
         return _named(discover(declaration, header).python_class, name)
     kind, own_tag = parse_head(str(declaration))
     if "{" not in str(declaration):
@@ -621,7 +624,7 @@ def build_body(body: Body) -> StructCType:
     return build(body.kind, tag, body.members, Rules(body.packed, body.pack, body.align)).ctype
 
 
-def build(kind: str, tag: str, members: Sequence[Member], rules: Rules = Rules()) -> StructType:
+def build(kind: str, tag: str, members: Sequence[Member], rules: Rules = PLAIN) -> StructType:
     """Lay out ``kind tag`` and make its class."""
     check_members(f"{kind} {tag}", kind, members, rules)
     placed = place(kind, members, rules)
@@ -644,7 +647,9 @@ def build(kind: str, tag: str, members: Sequence[Member], rules: Rules = Rules()
     own.fields, own.members = tuple(layouts), tuple(zip(members, placed.bits, strict=True))
     own.flexible = next((layout for layout in layouts if layout.ctype.size is None), None)
     _complete(own, members, placed)
-    own.classes, own.elements = passing(own, any(layout.bits is not None for layout in layouts))
+    has_bits = any(found.bits is not None for found in (*layouts, *members))
+    own.classes, own.elements = passing(own, has_bits)
+    own.not_by_value = _not_by_value(own)
     namespace: dict[str, Any] = {
         "__slots__": (),
         _OWN_TYPE: own,
@@ -674,9 +679,9 @@ def _complete(own: StructCType, members: Sequence[Member], placed: Placed) -> No
         cffi.complete_struct_or_union(trial, entries, None, -1, -1, 0)
         places = dict(trial.fields)
         known_bits = (cffi.sizeof(trial), cffi.alignof(trial)) == (own.size, own.alignment) and all(
-            layout.name in places
-            and places[layout.name].offset * 8 + max(places[layout.name].bitshift, 0) == layout.offset * 8 + layout.shift
-            for layout in own.fields
+            field.name in places
+            and places[field.name].offset * 8 + max(places[field.name].bitshift, 0) == field.offset * 8 + field.shift
+            for field in own.fields
         )
     if not known_bits:
         entries = [
@@ -711,13 +716,12 @@ def leaves(found: CType, offset: int = 0) -> Iterator[tuple[int, CType]]:
     """Every scalar in ``found``, with its offset, as C has it."""
     found = found.representation
     if isinstance(found, StructCType):
-        for member in found.fields:
-            if member.bits is not None:  # an integer in every byte that it touches
-                first = member.offset * 8 + member.shift
-                for byte in range(first // 8, (first + member.bits + 7) // 8):
+        for member, start in found.members:
+            if member.bits is None:
+                yield from leaves(member.ctype, offset + start // 8)
+            else:  # an integer in every byte that it touches, though it has no name: so GCC has it
+                for byte in range(start // 8, (start + member.bits + 7) // 8):
                     yield offset + byte, WORDS["uint8"]
-                continue
-            yield from leaves(member.ctype, offset + member.offset)
     elif isinstance(found, Array):
         for index in range(found.length or 0):
             yield from leaves(found.target, offset + index * found.target.size)
@@ -761,6 +765,24 @@ def _classes(size: int, scalars: list[tuple[int, CType]]) -> str:
     if word == "XU":
         return "X"
     return "M" if set(word) - {"I", "S"} else word
+
+
+def _not_by_value(own: StructCType) -> str:
+    """Why this struct cannot be passed by value here, or an empty str.  An alignment that was asked for leaves
+    eightbytes without a class, which take no register (x86-64), or counts for nothing (AAPCS64); libffi knows neither.
+    """
+    if own.alignment > 16:
+        return f"it is aligned to {own.alignment}, and the stack to 16"
+    if own.size > 64:
+        return ""
+    scalars = list(leaves(own))
+    covered = {byte // 8 for offset, scalar in scalars for byte in range(offset, offset + scalar.size)}
+    natural = max((scalar.alignment for _, scalar in scalars), default=1)
+    if (own.size <= 16 and HAS_EIGHTBYTES and len(covered) < (own.size + 7) // 8) or (
+        HAS_REFERENCES and own.alignment > natural
+    ):
+        return f"its alignment of {own.alignment} is more than its members'"
+    return ""
 
 
 def _stand_in(own: StructCType, classes: str, elements: str) -> str:

@@ -2,8 +2,8 @@
 
 A struct here has scalars, arrays, function pointers, bit-fields (unnamed and of no width, too), nested and anonymous
 structs and unions, the packed and aligned attributes of itself and of its members, ``#pragma pack``, and an array
-without a length at its end.  It is written as C and given to Epsilon, in turn as Python lists and as C text.  A compiled
-C library says its size, its alignment, where each member begins, and for each bit-field which bits of the struct it
+without a length at its end.  It is written as C and given to Epsilon, in turn as Python lists and as C text.  Compiled
+C says its size, its alignment, where each member begins, and for each bit-field which bits of the struct it
 sets; Epsilon must say the same, set the same bits, and read them back as C does.
 """
 
@@ -27,7 +27,8 @@ from clib import load_c
 import epsilon
 
 SCALARS = ["char", "signed char", "unsigned char", "short", "unsigned short", "int", "unsigned int", "long",
-           "unsigned long", "long long", "float", "double", "long double", "void *", "_Bool", "double _Complex"]  # fmt: skip
+           "unsigned long", "long long", "float", "double", "long double", "void *", "_Bool",
+           "double _Complex"]  # fmt: skip
 #: the types of bit-fields, and their bits
 BITS = {"signed char": 8, "unsigned char": 8, "short": 16, "unsigned short": 16, "int": 32, "unsigned int": 32,
         "long": 64, "unsigned long": 64, "long long": 64, "unsigned long long": 64, "_Bool": 1}  # fmt: skip

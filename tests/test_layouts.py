@@ -8,7 +8,7 @@ import pickle
 
 import layout_check
 import pytest
-from clib import load_c, run_child
+from clib import load_c, run_child, shim_only
 
 import epsilon
 from epsilon import cli, compiler
@@ -63,7 +63,9 @@ def test_packing_in_c_text(text):
 
 
 def test_alignment_in_c_text():
-    found = epsilon.define_c_struct_auto("t", "struct t { char c; _Alignas(16) char d; int e __attribute__((aligned(8))); };")
+    found = epsilon.define_c_struct_auto(
+        "t", "struct t { char c; _Alignas(16) char d; int e __attribute__((aligned(8))); };"
+    )
     assert (found.size, found.offset("d"), found.offset("e")) == (32, 16, 24)
     assert epsilon.define_c_struct_auto("t", "struct t { char c; _Alignas(double) char d; };").size == 16
     with pytest.raises(epsilon.ForeignTypeError, match="not known to leave the layout as it is"):
@@ -76,7 +78,9 @@ def test_explicit_offsets():
     shared = epsilon.define_c_struct("shared", [("word", "uint32"), ("low", "uint8", {"offset": 0})])
     one = shared(word=0x1234)
     assert (shared.size, one.low) == (4, 0x34)
-    with pytest.raises(epsilon.ForeignTypeError, match="3 is no offset of a int, which is aligned to 4; packed allows it"):
+    with pytest.raises(
+        epsilon.ForeignTypeError, match="3 is no offset of a int, which is aligned to 4; packed allows it"
+    ):
         epsilon.define_c_struct("placed", [("a", "char"), ("b", "int", {"offset": 3})])
     assert epsilon.define_c_struct("placed", [("a", "char"), ("b", "int", {"offset": 3})], packed=True).size == 7
 
@@ -119,7 +123,9 @@ def test_wrong_members(case):
 
 
 def test_a_bit_field_of_all_its_bits_and_across_bytes():
-    wide = epsilon.define_c_struct("wide", [("a", "char"), ("b", "uint64", {"bits": 64}), ("c", "int", {"bits": 5})], packed=True)
+    wide = epsilon.define_c_struct(
+        "wide", [("a", "char"), ("b", "uint64", {"bits": 64}), ("c", "int", {"bits": 5})], packed=True
+    )
     one = wide(b=2**64 - 1, c=-16)
     assert (wide.size, one.b, one.c, one.a) == (10, 2**64 - 1, -16, 0)
     with pytest.raises(epsilon.ForeignRangeError, match="member 'c'.*from -16 to 15"):
@@ -148,7 +154,9 @@ def test_c_reads_a_flexible_array_and_gives_one():
         struct flex { int n; double data[]; };
         double total(struct flex *f) { double t = 0; for (int i = 0; i < f->n; i++) t += f->data[i]; return t; }
         static char memory[64];
-        struct flex *made(void) { struct flex *f = (void *)memory; f->n = 2; f->data[0] = 1.5; f->data[1] = 2; return f; }
+        struct flex *made(void) {
+            struct flex *f = (void *)memory; f->n = 2; f->data[0] = 1.5; f->data[1] = 2; return f;
+        }
     """)  # fmt: skip
     flex = epsilon.define_c_struct("flex", [("n", "int"), ("data", ("array", "double"))])
     total = library.bind("double total(struct flex *f)")
@@ -161,18 +169,40 @@ def test_c_reads_a_flexible_array_and_gives_one():
 # --- by value ---------------------------------------------------------------------------------------------------------
 
 
+@shim_only
 def test_packed_structs_go_by_value_as_the_compiler_passes_them():
     library = load_c("""
         struct __attribute__((packed)) bent { char c; int i; };
         struct bent turn(int before, struct bent b, int after) { b.i += before * after; b.c++; return b; }
     """)  # fmt: skip
     epsilon.define_c_struct("bent", [("c", "char"), ("i", "int")], packed=True)
-    if epsilon._backend.shim is None:
-        with pytest.raises(epsilon.ForeignTypeError, match="needs the shim"):
-            library.bind("struct bent turn(int before, struct bent b, int after)")(2, {"c": 1, "i": 5}, 3)
-        return
     turned = library.bind("struct bent turn(int before, struct bent b, int after)")(2, {"c": 1, "i": 5}, 3)
     assert (turned.c, turned.i) == (2, 11)
+
+
+@shim_only
+@pytest.mark.parametrize("definition", [
+    "struct odd { char c; int a; } __attribute__((packed, aligned(4)));",
+    "struct odd { float f; int : 32; int a; };",
+    "struct odd { float a; int : 32; };",
+    "struct odd { long b; int a; } __attribute__((packed));",
+    "struct odd { char c; int a : 20; long b : 44; } __attribute__((packed));",
+    "struct odd { int a; int b __attribute__((aligned(16))); };",
+])  # fmt: skip
+def test_odd_layouts_go_by_value_as_the_compiler_passes_them(definition):
+    library = load_c(f"""{definition}
+        struct odd turn(double x, int y, struct odd s, int z, double w) {{ s.a = s.a * 2 + y + z + x + w; return s; }}
+    """)  # fmt: skip
+    epsilon.define_c_struct_auto("odd", definition)
+    turn = library.bind("struct odd turn(double x, int y, struct odd s, int z, double w)")
+    assert turn(1.0, 2, {"a": 5}, 3, 4.0).a == 20
+
+
+@pytest.mark.parametrize("align", [16, 32])
+def test_what_an_alignment_hides_from_libffi_is_refused_by_value(align):
+    wide = epsilon.define_c_struct("wide", [("a", "int")], align=align)
+    with pytest.raises(epsilon.ForeignTypeError, match="struct wide cannot be passed by value: .*; pass a pointer"):
+        epsilon.lib_open("libc").bind("abs", wide, ["int"])(5)
 
 
 # --- the table --------------------------------------------------------------------------------------------------------
@@ -348,7 +378,9 @@ def test_an_instance_is_a_pattern_a_mapping_and_bytes():
             pass
         case _:
             raise AssertionError
-    assert dict(one)["bits"] == -7 and repr(one).startswith("pickled(n=3, name='a name', inner=inner_of_pickle(a=1, b=[1.5, 2.0])")
+    assert dict(one)["bits"] == -7 and repr(one).startswith(
+        "pickled(n=3, name='a name', inner=inner_of_pickle(a=1, b=[1.5, 2.0])"
+    )
     assert bytes(inner_of_pickle(a=1))[:2] == b"\x01\x00" and len(bytes(one)) == pickled.offset("tail") + 2
 
 
