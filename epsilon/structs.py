@@ -13,10 +13,8 @@ from _collections_abc import Sequence  # collections.abc, without all of collect
 import _cffi_backend as cffi
 
 from epsilon import _backend
-from epsilon.declarator import Member
 from epsilon.errors import ForeignIndexError, ForeignTypeError, ForeignValueError, nearest, shorten
 from epsilon.expressions import ctype, word_of
-from epsilon.layout import PLAIN, Placed, Rules, check_members, place, rules_of
 from epsilon.typesystem import (
     HAS_EIGHTBYTES,
     HAS_REFERENCES,
@@ -36,7 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
-    from epsilon.declarator import Body
+    from epsilon.declarator import Body, Member
+    from epsilon.layout import Placed, Rules
     from epsilon.layout_table import LayoutTable
 
 
@@ -483,6 +482,8 @@ def _define(kind: str, tag: Any, fields: Any, packed: Any, align: Any, header: A
         raise ForeignTypeError(f"the name of a {kind} is a C name, not {shorten(tag)}")
     if not isinstance(fields, Sequence) or isinstance(fields, (str, bytes)):
         raise ForeignTypeError(f"{kind} {name}: the members are a list of (name, type), not {shorten(fields)}")
+    from epsilon.layout import rules_of
+
     rules = rules_of(f"{kind} {name}", packed, align)
 
     def define() -> StructType:
@@ -510,6 +511,8 @@ def _read_member(kind: str, tag: str, entry: Any) -> Member:
     if word is None and entry[0] is not None:
         raise ForeignTypeError(f"{kind} {tag}: a member is (name, type), and its name is not {shorten(entry[0])}")
     name = word.lstrip("':").replace("-", "_") if word is not None else None
+    from epsilon.declarator import Member
+
     member = Member(name, ctype(entry[1]), None)
     return member._replace(**_member_options(f"{kind} {tag}", name, options)) if options else member
 
@@ -555,6 +558,7 @@ def define_c_struct_auto(
     (24, 8)
     """
     from epsilon.declarator import parse_body, parse_head
+    from epsilon.layout import rules_of
 
     name = (word_of(tag) or "").lstrip("':").replace("-", "_")
 
@@ -621,11 +625,15 @@ def build_body(body: Body) -> StructCType:
     if tag is None:
         _anonymous += 1
         tag = f"anonymous_{_anonymous}"
+    from epsilon.layout import Rules
+
     return build(body.kind, tag, body.members, Rules(body.packed, body.pack, body.align)).ctype
 
 
-def build(kind: str, tag: str, members: Sequence[Member], rules: Rules = PLAIN) -> StructType:
+def build(kind: str, tag: str, members: Sequence[Member], rules: Rules) -> StructType:
     """Lay out ``kind tag`` and make its class."""
+    from epsilon.layout import check_members, place
+
     check_members(f"{kind} {tag}", kind, members, rules)
     placed = place(kind, members, rules)
     if placed.size > sys.maxsize // 8:
