@@ -145,7 +145,7 @@ def test_a_flexible_array_is_allocated_with_a_count():
     with pytest.raises(epsilon.ForeignValueError, match="is no count"):
         message.with_count(-1)
     with pytest.raises(epsilon.ForeignTypeError, match="does not end with an array"):
-        epsilon.define_c_struct("plain", [("a", "int")]).with_count(1)
+        epsilon.define_c_struct("plainly", [("a", "int")]).with_count(1)
 
 
 def test_c_reads_a_flexible_array_and_gives_one():

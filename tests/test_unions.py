@@ -66,8 +66,8 @@ def test_pointers_to_itself_and_to_one_another():
 def test_cdef_says_what_plain_c_text_can_and_leaves_the_rest_opaque():
     import cffi
 
-    plain = epsilon.define_c_struct("plain", [("a", "char"), ("b", "int")])
+    plain = epsilon.define_c_struct("plainly", [("a", "char"), ("b", "int")])
     packed = epsilon.define_c_struct("bent", [("a", "char"), ("b", "int")], packed=True)
-    text = epsilon.cdef({"plain": plain, "bent": packed})
-    assert "struct plain { char a; int b; };" in text and "struct bent;" in text
+    text = epsilon.cdef({"plainly": plain, "bent": packed})
+    assert "struct plainly { char a; int b; };" in text and "struct bent;" in text
     cffi.FFI().cdef(text)
