@@ -655,7 +655,7 @@ def build(kind: str, tag: str, members: Sequence[Member], rules: Rules) -> Struc
     own.fields, own.members = tuple(layouts), tuple(zip(members, placed.bits, strict=True))
     own.flexible = next((layout for layout in layouts if layout.ctype.size is None), None)
     _complete(own, members, placed)
-    has_bits = any(found.bits is not None for found in (*layouts, *members))
+    has_bits = any(found.bits for found in (*layouts, *members))
     own.classes, own.elements = passing(own, has_bits)
     own.not_by_value = _not_by_value(own)
     namespace: dict[str, Any] = {
@@ -798,7 +798,7 @@ def _stand_in(own: StructCType, classes: str, elements: str) -> str:
     if len(set(elements)) == 1 and elements[0] in "fdg" and own.size % _WIDTHS[elements[0]] == 0:
         return elements[0] * (own.size // _WIDTHS[elements[0]])  # AAPCS64 §5.9.5: homogeneous, in a union too
     if HAS_EIGHTBYTES and own.size <= 16:
-        if classes == "M":
+        if classes in ("M", "X"):
             return "g"
         ends = range(8, own.size + 8, 8)
         return "".join("Q" if kind == "I" else "f" if end - own.size == 4 else "d"
