@@ -11,7 +11,8 @@ export PIP_USE_PEP517 := 1
 help:
 	@echo "make demo   drive real C libraries from Hy and Python: qsort, SQLite, OpenSSL, libsndfile"
 	@echo "make test   run all tests, Python's and Hy's (ARGS='-k qsort' passes options to pytest)"
-	@echo "make conformance  40,000 signatures each way against the C compiler, under every strategy (ARGS='--seed 1 --count 5000')"
+	@echo "make conformance  40,000 signatures each way against the C compiler, under every strategy (ARGS='--seed 1 --count 5000'),"
+	@echo "                  and 5,000 random structs' layouts"
 	@echo "make sanitize     the tests with the C shim under AddressSanitizer and UBSan; make valgrind: a short run under valgrind"
 	@echo "make bench  measure against the hand-written extension, cffi, ctypes and the others"
 	@echo "make lint   ruff, and the C shim with every warning an error"
@@ -44,6 +45,7 @@ test: $(STAMP)
 
 conformance: $(STAMP)
 	@$(BIN)/python tests/conformance.py $(ARGS)
+	@$(BIN)/python tests/layout_check.py
 
 # They build a shim of their own, in a folder that they remove.
 sanitize: $(STAMP)

@@ -48,7 +48,7 @@ from epsilon.memory import (
     struct_pointer,
 )
 from epsilon.signatures import Signature, get_or_create_trampoline, register_signature, registry
-from epsilon.structs import StructType, define_c_struct, define_c_struct_auto, struct_layout_size
+from epsilon.structs import StructType, define_c_struct, define_c_struct_auto, define_c_union, struct_layout_size
 from epsilon.typesystem import CType, Handle, object_handle
 
 __version__ = "0.1.0"
@@ -79,6 +79,7 @@ __all__ = [
     "define_c_struct",
     "define_c_struct_auto",
     "define_c_type",
+    "define_c_union",
     "define_foreign_class",
     "define_foreign_type",
     "define_library",

@@ -306,10 +306,40 @@ class StructType(type):
     def alignment(cls) -> int: ...
     @property
     def offset(cls) -> Callable[[str], int]: ...
+    @property
+    def layout(cls) -> Callable[[], Any]: ...
+    @property
+    def proved(cls) -> bool: ...
+    @property
+    def with_count(cls) -> Callable[..., Any]: ...
 
-def define_c_struct(tag: str, fields: Sequence[tuple[str, _Type]]) -> StructType: ...
+_Member: TypeAlias = tuple[str | None, _Type] | tuple[str | None, _Type, Mapping[str, Any]]
+
+def define_c_struct(
+    tag: str,
+    fields: Sequence[_Member],
+    *,
+    packed: bool | int = False,
+    align: int | None = None,
+    header: str | Sequence[str] | None = None,
+) -> StructType: ...
+def define_c_union(
+    tag: str,
+    fields: Sequence[_Member],
+    *,
+    packed: bool | int = False,
+    align: int | None = None,
+    header: str | Sequence[str] | None = None,
+) -> StructType: ...
 def define_c_struct_auto(
-    tag: str, declaration: str, special: Mapping[str, _Type] | None = None
+    tag: str,
+    declaration: str,
+    special: Mapping[str | int, _Type] | None = None,
+    *,
+    options: Mapping[str | int, Mapping[str, Any]] | None = None,
+    packed: bool | int | None = None,
+    align: int | None = None,
+    header: str | Sequence[str] | None = None,
 ) -> StructType: ...
 def struct_layout_size(struct: Any) -> int: ...
 def struct_pointer(struct: Any) -> ForeignMemory: ...

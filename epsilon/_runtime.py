@@ -107,13 +107,24 @@ def callback(
     return lambda body: make_callback(body, signature, on_error=on_error, thread=thread, give=give)
 
 
-def struct(declaration: str, special: Special = None, name: str | None = None) -> Any:
-    """``define-c-struct``: the type of the struct that ``declaration`` defines; ``name`` is its Lisp name.  Frozen.
+def struct(
+    declaration: str,
+    special: Special = None,
+    name: str | None = None,
+    options: Mapping[Any, Mapping[str, Any]] | None = None,
+    packed: Any = None,
+    align: Any = None,
+    header: Any = None,
+) -> Any:
+    """``define-c-struct``: the type of the struct or union that ``declaration`` defines; ``name`` is its Lisp name,
+    ``options`` are members' options, by name or by position.  Frozen.
 
     >>> struct("struct timespec { long sec; long nsec; };")(sec=5)
     timespec(sec=5, nsec=0)
     """
-    return structs.define_c_struct_auto(name, declaration, special)
+    return structs.define_c_struct_auto(
+        name, declaration, special, options=options, packed=packed, align=align, header=header
+    )
 
 
 def enumeration(tag: str, variable: Callable[[], Any]) -> Any:

@@ -32,7 +32,37 @@ def run_doctor(arguments: argparse.Namespace) -> int:
     return doctor.examine()
 
 
-COMMANDS = (add_doctor,)
+def add_layout(subcommands: Any) -> None:
+    """Declare ``epsilon layout``."""
+    command = subcommands.add_parser(
+        "layout",
+        help="show where the members of a C struct lie",
+        description="Print the memory map of a struct or union: offsets, sizes, bits and padding. The struct is a "
+        "definition in C, or, with --header, the name of one that the C compiler ($CC, or cc) finds there.",
+    )
+    command.add_argument("declaration", help='such as "struct timespec { long sec; long nsec; }" or "struct stat"')
+    command.add_argument("--header", action="append", help="a header that has it, such as sys/stat.h; may be repeated")
+    command.add_argument("--svg", metavar="FILE", help="write the map as an image, too")
+    command.set_defaults(run=run_layout)
+
+
+def run_layout(arguments: argparse.Namespace) -> int:
+    """Print the memory map; 1 where the declaration, the header or the file is not right, which stderr then says."""
+    import sys
+
+    try:
+        found = epsilon.define_c_struct_auto("", arguments.declaration, header=arguments.header).layout()
+        print(found)
+        if arguments.svg:
+            with open(arguments.svg, "w", encoding="utf-8") as file:
+                file.write(found.svg())
+    except (epsilon.ForeignError, OSError) as error:
+        print(f"epsilon layout: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+COMMANDS = (add_doctor, add_layout)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from epsilon import _backend
+from epsilon.declarator import Member
+from epsilon.layout import place
 from epsilon.structs import Layout, Struct, StructType
 from epsilon.typesystem import (
     SYSTEM_TYPEDEFS,
@@ -80,9 +82,16 @@ def _plain(found: Any) -> str:
 
 
 def _definition(found: StructCType) -> str:
-    if found.fields is None:
+    if found.fields is None or not _is_plain(found):
         return f"{found.spelling};"
     return f"{found.spelling} {{ {' '.join(_members(found.fields))} }};"
+
+
+def _is_plain(found: StructCType) -> bool:
+    """Whether its members alone give its layout; packing and alignment are nothing that cffi's C text says."""
+    plain = place(found.kind, [Member(field.name, field.ctype, field.bits) for field in found.fields])
+    starts = [field.offset * 8 + field.shift for field in found.fields]
+    return (plain.size, plain.alignment, plain.bits) == (found.size, found.alignment, starts)
 
 
 def _members(fields: tuple[Layout, ...]) -> Iterator[str]:

@@ -32,6 +32,11 @@ TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
+_PACK = re.compile(r"\s*#[ \t]*pragma[ \t]+pack[ \t]*\([ \t]*(?:push[ \t]*,[ \t]*)?(1|2|4|8|16)[ \t]*\)[ \t]*\n")
+_PACK_END = re.compile(r"\n[ \t]*#[ \t]*pragma[ \t]+pack[ \t]*\([ \t]*(?:pop)?[ \t]*\)\s*$")
+_ATTRIBUTES = {"__attribute__", "__attribute", "_Alignas", "alignas"}
+#: attributes that change no layout
+_HARMLESS = {"deprecated", "unused", "may_alias", "nonstring", "warn_if_not_aligned", "gcc_struct"}
 _LITERAL = r"(?:0[xX][0-9a-fA-F]+|\d+)[uUlL]*|'(?:\\.[0-9a-fA-F]*|[^'\\])'"
 _TOKEN = re.compile(rf"\s*(?:/\*.*?\*/|//[^\n]*|(\.\.\.|[^\W\d]\w*|{_LITERAL}|<<|>>|[^\s\w]))", re.S)
 _QUALIFIERS = {"const", "volatile", "restrict", "__restrict", "__restrict__", "__const", "_Atomic"}
@@ -66,12 +71,15 @@ _COMBINATIONS = {
 }
 
 
-#: One member of a struct body: ``bits`` is the width of a bit-field, ``name`` None for an anonymous member.
-Member = namedtuple("Member", ["name", "ctype", "bits"])
+#: One member of a struct body: ``bits`` is the width of a bit-field, ``name`` None for an anonymous member; ``align``
+#: is in bytes, and so is ``offset``, which C text cannot say.
+_MEMBER = ["name", "ctype", "bits", "packed", "align", "offset"]
+Member = namedtuple("Member", _MEMBER, defaults=(None, False, None, None))
 #: A function's declaration: its name, its ``FunctionType``, and its parameters' names (None for a nameless one).
 Prototype = namedtuple("Prototype", ["name", "type", "parameters"])
-#: A struct's or union's definition: ``"struct"`` or ``"union"``, the tag or None, and the members.
-Body = namedtuple("Body", ["kind", "tag", "members"])
+#: A struct's or union's definition: ``"struct"`` or ``"union"``, the tag or None, the members, and what its
+#: attributes and ``#pragma pack`` ask for.
+Body = namedtuple("Body", ["kind", "tag", "members", "packed", "pack", "align"], defaults=(False, 0, 1))
 
 
 def parse_type(text: str, names: Names | None = None) -> CType:
@@ -113,22 +121,17 @@ def parse_head(text: str) -> tuple[str, str | None]:
     ('struct', 'pair')
     """
     reader = Reader(text)
-    reader.accept("typedef")
-    kind = reader.take()
-    if kind not in ("struct", "union"):
-        raise reader.error("'struct NAME { … };' or 'union NAME { … };' is wanted here", kind)
+    kind = reader.head(Attributes())
     return kind, reader.take() if reader.at_name() else None
 
 
 def parse_body(text: str, define: Callable[[Body], CType], names: Names | None = None) -> Body:
     """The struct or union that ``text`` defines; ``define`` makes the types of definitions nested inside it."""
     reader = Reader(text, define, names or _NAMES)
-    reader.accept("typedef")
-    kind = reader.take()
-    if kind not in ("struct", "union"):
-        raise reader.error("'struct NAME { … };' or 'union NAME { … };' is wanted here", kind)
+    attributes = Attributes()
+    kind = reader.head(attributes)
     tag = reader.take() if reader.at_name() else None
-    body = Body(kind, tag, reader.members())
+    body = reader.body(kind, tag, attributes)
     if tag is None and reader.at_name():  # typedef struct { … } name;
         body = body._replace(tag=reader.take())
     elif reader.at_name():
@@ -143,7 +146,7 @@ def parse_body(text: str, define: Callable[[Body], CType], names: Names | None =
 # ``const char *s`` is read once.  What was remembered holds for as long as the tags and typedefs in it mean what they
 # meant.
 
-RESERVED = _BASIC | _QUALIFIERS | _STORAGE | {"struct", "union", "enum"}
+RESERVED = _ATTRIBUTES | _BASIC | _QUALIFIERS | _STORAGE | {"struct", "union", "enum"}
 
 #: what a name meant when a text was read: (the table of names, the name, its meaning)
 Meanings = tuple[tuple[dict, object, CType], ...]
@@ -240,6 +243,20 @@ class Names:
 _NAMES = Names()
 
 
+class Attributes:
+    """What the attributes of a struct or of a member ask of its layout."""
+
+    __slots__ = ("align", "packed")
+
+    def __init__(self, others: Attributes | None = None):
+        self.packed, self.align = (False, None) if others is None else (others.packed, others.align)
+
+    def at_least(self, reader: Reader, align: int) -> None:
+        if align <= 0 or align & (align - 1) or align > 1 << 15:
+            raise reader.error("an alignment is a power of two up to 32768", str(align))
+        self.align = max(align, self.align or 0)
+
+
 class Reader:
     """A recursive-descent reader over the tokens of one declaration."""
 
@@ -251,6 +268,11 @@ class Reader:
         self.names = names
         #: whether what was declared last is const itself, and not only what it points to
         self.const = False
+        self.alignas = Attributes()
+        self.pack = 0
+        pragma = _PACK.match(text)
+        if pragma:
+            self.pack, text = int(pragma[1]), _PACK_END.sub("", text[pragma.end() :])
         self.tokens = [token for token in _TOKEN.findall(text) if token]
         self.position = 0
 
@@ -297,6 +319,9 @@ class Reader:
         const = False
         while self.at_name():
             token = self.peek()
+            if token in _ATTRIBUTES:
+                self.attributes(self.alignas)
+                continue
             if token in _QUALIFIERS or token in _STORAGE:
                 const = const or token in ("const", "__const")
             elif token in _BASIC:
@@ -327,11 +352,13 @@ class Reader:
         return WORDS[word], const
 
     def struct(self, kind: str) -> CType:
+        attributes = Attributes()
+        self.attributes(attributes)
         tag = self.take() if self.at_name() else None
         if self.peek() == "{":
             if self.define is None:
                 raise self.error(f"a {kind} is defined by define_c_struct or define_c_struct_auto, not here", "{")
-            return self.define(Body(kind, tag, self.members()))
+            return self.define(self.body(kind, tag, attributes))
         if tag is None:
             raise self.error(f"a tag is wanted after {kind!r}", self.peek() or "the end")
         return self.names.struct(kind, tag)
@@ -444,7 +471,18 @@ class Reader:
         """An integer constant expression of literals, enum constants and operators, up to one of ``ends``."""
         words = []
         while self.peek() not in ("", *ends):
-            words.append(self.take())
+            word = self.take()
+            if word == "sizeof" and self.accept("("):
+                size = self.declaration()[1].size
+                if size is None:
+                    raise self.error("the size of this type is not known", word)
+                self.expect(")")
+                words.append(str(size))
+            elif word == "(" and self.peek() in _BASIC:  # a cast
+                self.declaration()
+                self.expect(")")
+            else:
+                words.append(word)
         known = self.names.constants
         if not words or not all(word in known or _CONSTANT.fullmatch(word) for word in words):
             raise self.error("an integer constant is wanted here", " ".join(words) or ends[0])
@@ -456,13 +494,64 @@ class Reader:
 
     # --- struct bodies ---
 
+    def head(self, found: Attributes) -> str:
+        """``"struct"`` or ``"union"``, at the beginning of a definition, and its attributes."""
+        self.accept("typedef")
+        kind = self.take()
+        if kind not in ("struct", "union"):
+            raise self.error("'struct NAME { … };' or 'union NAME { … };' is wanted here", kind)
+        self.attributes(found)
+        return kind
+
+    def body(self, kind: str, tag: str | None, found: Attributes) -> Body:
+        members = self.members()
+        self.attributes(found)
+        return Body(kind, tag, members, found.packed, self.pack, found.align or 1)
+
+    def attributes(self, found: Attributes) -> None:
+        """Note the attributes here, GCC's and C11's ``_Alignas``, that a layout depends on."""
+        while self.peek() in _ATTRIBUTES:
+            if self.take() in ("_Alignas", "alignas"):
+                self.expect("(")
+                found.at_least(self, self.alignment())
+                continue
+            self.expect("(")
+            self.expect("(")
+            while not self.accept(")"):
+                name = self.take().strip("_")
+                if name == "packed":
+                    found.packed = True
+                elif name == "aligned":
+                    found.at_least(self, self.alignment() if self.accept("(") else 16)
+                elif name in _HARMLESS:
+                    if self.accept("("):
+                        self.skip_group()
+                else:
+                    raise self.error("this attribute is not known to leave the layout as it is", name)
+                if self.peek() != ")":
+                    self.expect(",")
+            self.expect(")")
+
+    def alignment(self) -> int:
+        """What stands in the parentheses of ``_Alignas`` or ``aligned``: a number, or for the first a type."""
+        if self.at_name() and self.peek() not in self.names.constants:
+            found = self.declaration()[1].alignment
+            if found is None:
+                raise self.error("this type has no alignment")
+        else:
+            found = self.constant(")")
+        self.expect(")")
+        return found
+
     def members(self) -> list[Member]:
         self.expect("{")
         found: list[Member] = []
         while not self.accept("}"):
+            self.alignas = Attributes()
             base, const = self.specifiers()
+            before = self.alignas
             if self.accept(";"):
-                found.append(Member(None, base, None))
+                found.append(Member(None, base, None, before.packed, before.align))
                 continue
             while True:
                 if self.peek() == ":":
@@ -472,7 +561,9 @@ class Reader:
                 bits = None
                 if self.accept(":"):
                     bits = self.member_bits()
-                found.append(Member(name, member_type(ctype), bits))
+                own = Attributes(before)
+                self.attributes(own)
+                found.append(Member(name, member_type(ctype), bits, own.packed, own.align))
                 if self.accept(";"):
                     break
                 self.expect(",")
@@ -480,7 +571,7 @@ class Reader:
 
     def member_bits(self) -> int:
         words = ""
-        while self.peek() not in (",", ";", ""):
+        while self.peek() not in (",", ";", "", "__attribute__", "__attribute"):
             words += self.take()
         if not words.isdigit():
             raise self.error("the width of a bit-field is an integer constant", words)

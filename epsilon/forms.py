@@ -16,7 +16,7 @@ import hy
 from funcparserlib.parser import NoParseError, Parser, finished, many, maybe, some
 from hy.errors import HySyntaxError
 from hy.model_patterns import FORM, KEYWORD, whole
-from hy.models import Expression, Keyword, List, String, Symbol, Tuple
+from hy.models import Expression, Integer, Keyword, List, String, Symbol, Tuple
 
 from epsilon.arenas import KINDS
 from epsilon.callbacks import THREADS
@@ -356,41 +356,90 @@ def inputs(parameters: Iterable[Parameter]) -> list[Symbol]:
 # --- structs --------------------------------------------------------------------------------------------------------
 
 
-def _struct(fields: tuple) -> tuple[Symbol, str, dict]:
+_MEMBER_OPTIONS = ("bits", "packed", "align", "offset")
+
+
+class MemberForm(NamedTuple):
+    """A member, ``(NAME TYPE :OPTION VALUE …)``; the name is None for a nameless one."""
+
+    symbol: Any
+    name: str | None
+    type: Type
+    options: dict[str, Any]
+    model: Any
+
+
+def _member_of(model: Any) -> MemberForm:
+    bare = unquoted(model)
+    if not is_list(model) or len(bare) < 2 or not isinstance(bare[0], Symbol):
+        raise FormError(f"(NAME TYPE) is wanted here, not {shown(bare)}", model)
+    if len(bare) > 2 and not isinstance(bare[2], Keyword):
+        raise FormError(f"(NAME TYPE :OPTION VALUE …) is wanted here, not {shown(bare)}", model)
+    (given,) = whole([options(*_MEMBER_OPTIONS)]).parse(bare[2:])
+    name = None if bare[0] == Symbol("None") else c_name(bare[0])
+    return MemberForm(bare[0], name, read_value_type(bare[1]), given, model)
+
+
+def _aggregate(kind: str, fields: tuple) -> tuple[Symbol, str, dict, dict]:
+    """The name of a struct or union, its definition in C, and by name or position the types and the options that C text
+    does not say."""
     name, items = fields
-    members = _distinct([_parameter(_with_itself(item, name)) for item in items])
-    for member in members:
-        if array_of(member.type.ctype) is not None and array_of(member.type.ctype).counter is not None:
-            raise FormError(f"the member {member.symbol}: {member.type.ctype.only_parameter}", member.model)
-    parts = [f"{found.type.ctype.declare(found.name).rstrip()};" for found in members]
-    special = {found.name: found.type.form for found in members if not found.type.sayable()}
-    return name, f"struct {c_name(name)} {{ {' '.join(parts)} }};", special
+    members = [_member_of(_with_itself(item, name, kind)) for item in items]
+    _distinct([found for found in members if found.name is not None])
+    parts, special, given = [], {}, {}
+    for index, found in enumerate(members):
+        if array_of(found.type.ctype) is not None and array_of(found.type.ctype).counter is not None:
+            raise FormError(f"the member {found.symbol}: {found.type.ctype.only_parameter}", found.model)
+        key = index if found.name is None else found.name
+        bits = found.options.get("bits")
+        literal = isinstance(bits, Integer)
+        parts.append(found.type.ctype.declare(found.name or "").rstrip() + (f" : {int(bits)}" if literal else "") + ";")
+        others = {option: value for option, value in found.options.items() if option != "bits" or not literal}
+        if others:
+            given[key] = others
+        if not found.type.sayable():
+            special[key] = found.type.form
+    return name, f"{kind} {c_name(name)} {{ {' '.join(parts)} }};", special, given
 
 
 _OF_A_TAG = [Keyword(head) for head in ("struct", "union", "enum", "flags")]
 
 
-def _with_itself(item: Any, name: Symbol) -> Any:
+def _with_itself(item: Any, name: Symbol, kind: str) -> Any:
     """A member in whose type ``name`` means the struct that is being defined, not a variable."""
 
     def inside(model: Any) -> Any:
         if model == name:
-            return Expression([Keyword("struct"), name]).replace(model)
+            return Expression([Keyword(kind), name]).replace(model)
         if not is_list(model) or (len(model) == 2 and model[0] in _OF_A_TAG):
             return model
         return type(model)(map(inside, model)).replace(model, False)
 
     bare = unquoted(item)
-    return type(bare)([bare[0], inside(bare[1])]).replace(item, False) if len(bare) == 2 else item
+    return type(bare)([bare[0], inside(bare[1]), *bare[2:]]).replace(item, False) if len(bare) > 1 else item
 
 
-#: a struct's name and members, as its name, its C definition and the members' types that C text does not say
-STRUCT_DEFINITION = (NAME + (_PAIR + many(_PAIR) >> (lambda found: [found[0], *found[1]]))) >> _struct
+def definition(kind: str) -> Parser:
+    """The name and the members of a ``"struct"`` or ``"union"``, as ``_aggregate`` gives them."""
+    items = _PAIR + many(_PAIR) >> (lambda found: [found[0], *found[1]])
+    return (NAME + items) >> (lambda fields: _aggregate(kind, fields))
+
+
+#: what a header is asked for
+_NAMED_STRUCT = re.compile(r"\s*(?:(?:struct|union)\s+)?[A-Za-z_]\w*\s*;?\s*")
+
+
+def _auto(fields: tuple[Any, dict[str, Any]]) -> tuple[Any, dict[str, Any]]:
+    """The declaration and the options of ``define-c-struct-auto``; without members it needs a header."""
+    text, found = fields
+    if isinstance(text, String) and _NAMED_STRUCT.fullmatch(text) and "header" not in found:
+        raise FormError(f"{shown(text)} has no members; the option :header names the header that has them", text)
+    return text, found
 
 
 def _c_definition(model: Any) -> Any:
     """A struct's C text; a literal is read already here, so that a mistake is found where it is written."""
-    if isinstance(model, String):
+    if isinstance(model, String) and not _NAMED_STRUCT.fullmatch(model):
         try:
             parse_body(str(model), lambda body: tagged(body.kind, body.tag or "anonymous"), FORM_NAMES)
         except ForeignTypeError as error:
@@ -512,6 +561,8 @@ _WORDS = {
 FOREIGN_TYPE = options("base", "to-foreign", "from-foreign") >> _foreign_type
 CALLBACK_OPTIONS = options("on-error", "thread", "give", "abi")
 FUNCTION_OPTIONS = options(*OPTIONS)
+STRUCT_OPTIONS = options("packed", "align", "header")
+AUTO_DEFINITION = (C_DEFINITION + options("header", "packed", "align")) >> _auto
 #: where ``:count`` may also stand without its name
 COUNT = maybe(value("a count"))
 

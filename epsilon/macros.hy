@@ -204,25 +204,45 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
 
 ;;; Structs
 
-(defmacro define-c-struct [_hy_compiler #* fields]
-  "(define-c-struct NAME (MEMBER TYPE) …)
+(defn aggregate [compiler macro kind fields]
+  "The definition of a struct or union."
+  (setv [[name text special members] options]
+        (forms.read compiler macro fields [(forms.definition kind) forms.STRUCT-OPTIONS]))
+  `(setv ~name (~(runtime compiler 'struct) ~text
+                 ~@(forms.keywords :special special :options members #** options))))
 
-  Define a struct with C's layout; ``NAME`` is its type and makes its instances. ::
+(defmacro define-c-struct [_hy_compiler #* fields]
+  "(define-c-struct NAME (MEMBER TYPE :OPTION VALUE …) … :OPTION VALUE …)
+
+  Define a struct with C's layout; ``NAME`` is its type and makes its instances. A member's options are ``:bits``,
+  ``:align``, ``:packed`` and ``:offset``, the struct's ``:packed``, which is True or the number of ``#pragma pack``, and
+  ``:align``; ``:header`` proves the layout against the compiler. A member called ``None`` is an unnamed bit-field, or an anonymous struct or union. ::
 
       (define-c-struct timespec (sec :long) (nsec :long))
       (timespec :sec 5)    ; => timespec(sec=5, nsec=0)"
-  (setv [[name text special]] (forms.read _hy_compiler "define-c-struct" fields [forms.STRUCT-DEFINITION]))
-  `(setv ~name (~(runtime _hy_compiler 'struct) ~text ~@(forms.keywords :special special))))
+  (aggregate _hy_compiler "define-c-struct" "struct" fields))
+
+(defmacro define-c-union [_hy_compiler #* fields]
+  "(define-c-union NAME (MEMBER TYPE :OPTION VALUE …) … :OPTION VALUE …)
+
+  Define a union, whose members share one place; its options are those of ``define-c-struct``. ::
+
+      (define-c-union value (i :int64) (d :double) (p :pointer))
+      (. (value :d 1.0) i)    ; => 4607182418800017408"
+  (aggregate _hy_compiler "define-c-union" "union" fields))
 
 (defmacro define-c-struct-auto [_hy_compiler #* fields]
-  "(define-c-struct-auto NAME \"struct tag { … };\")
+  "(define-c-struct-auto NAME \"struct tag { … };\" :OPTION VALUE …)
 
-  Define a struct from its declaration in C; the layout is computed. ::
+  Define a struct from its declaration in C; the layout is computed. With ``:header``, from the header alone: the C
+  compiler gives the layout. The other options are ``:packed`` and ``:align``. ::
 
       (define-c-struct-auto pair \"struct pair { char c; double d; };\")
-      pair.size    ; => 16"
-  (setv [name text] (forms.read _hy_compiler "define-c-struct-auto" fields [forms.NAME forms.C-DEFINITION]))
-  `(setv ~name (~(runtime _hy_compiler 'struct) ~text :name ~(forms.c-name name))))
+      pair.size    ; => 16
+      (define-c-struct-auto stat-struct \"struct stat\" :header \"sys/stat.h\")"
+  (setv [name [text options]]
+        (forms.read _hy_compiler "define-c-struct-auto" fields [forms.NAME forms.AUTO-DEFINITION]))
+  `(setv ~name (~(runtime _hy_compiler 'struct) ~text :name ~(forms.c-name name) ~@(forms.keywords #** options))))
 
 (defmacro with-c-struct [_hy_compiler #* fields]
   "(with-c-struct (NAME STRUCT :MEMBER VALUE …) BODY …)

@@ -119,6 +119,11 @@ class Signature:
     def check_size(self, parameters: tuple[CType, ...]) -> None:
         """Refuse what the C stack could not hold: C11 §5.2.4.1 asks of a compiler for 127 arguments."""
         passed = [parameter.representation for parameter in parameters]
+        for found in (*passed, self.result.representation):
+            if isinstance(found, StructCType) and found.not_by_value:
+                raise ForeignTypeError(
+                    f"{found.spelling} cannot be passed by value: {found.not_by_value}; pass a pointer to it"
+                )
         size = sum(found.size if isinstance(found, StructCType) else 8 for found in passed)
         if size > _LARGEST_CALL:
             raise ForeignTypeError(

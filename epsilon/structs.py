@@ -19,6 +19,7 @@ from epsilon.typesystem import (
     HAS_EIGHTBYTES,
     HAS_REFERENCES,
     TAGS,
+    WORDS,
     Array,
     CType,
     Integer,
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from typing import Any, NoReturn
 
-    from epsilon.declarator import Body
+    from epsilon.declarator import Body, Member
+    from epsilon.layout import Placed, Rules
+    from epsilon.layout_table import LayoutTable
 
 
 class Layout:
@@ -82,6 +85,71 @@ class StructType(type):
         name = _member(cls, name)
         return next(member.offset for member in cls.ctype.fields if member.name == name)
 
+    @property
+    def with_count(cls) -> Callable[..., Any]:
+        """``with_count(count, pointer=None, /, **members)``: an instance of a struct that ends with an array
+        without a length, with room for ``count`` of its elements; or the one that C has at ``pointer``, in place, whose
+        count the caller knows.
+
+        >>> message = define_c_struct("message", [("kind", "int"), ("data", ("array", "uint8"))])
+        >>> one = message.with_count(3, kind=7, data=b"abc")
+        >>> one, one.data[2]
+        (message(kind=7, data=[97, 98, 99]), 99)
+        >>> one.data[3]
+        Traceback (most recent call last):
+        epsilon.errors.ForeignIndexError: index 3 of uint8_t [3], which has 3 elements
+        """
+        return cls._with_count
+
+    def _with_count(cls, count: Any, pointer: Any = None, /, **members: Any) -> Any:
+        own = cls.ctype
+        if own.flexible is None:
+            raise ForeignTypeError(f"{own.spelling} does not end with an array without a length: it takes no count")
+        if not hasattr(type(count), "__index__"):
+            raise ForeignTypeError(f"{own.spelling}: the count is an int, not {shorten(count)}")
+        size = own.flexible.offset + own.flexible.ctype.target.size * count.__index__()
+        if not 0 <= count.__index__() or size > sys.maxsize // 8:
+            raise ForeignValueError(f"{own.spelling}: {shorten(count)} is no count of elements that memory can hold")
+        place: tuple = ()
+        if pointer is not None:
+            from epsilon.memory import _raw_address
+
+            guarded = isinstance(pointer, _backend.Guarded)
+            address = _backend.address_of(pointer) if guarded else _raw_address(pointer, "with_count")
+            if guarded and 0 <= _backend.size_of(pointer) < size:
+                raise ForeignValueError(
+                    f"{own.spelling}: {count} elements take {size} bytes, more than {shorten(pointer)} has"
+                )
+            place = (address, pointer)
+        self = _backend.Guarded.__new__(cls, own.converter.pointer_type, max(size, own.size), own.alignment, *place)
+        for name, value in members.items():
+            self[name] = value
+        return self
+
+    @property
+    def layout(cls) -> Callable[[], LayoutTable]:
+        """``layout()``: the memory map as a table, which prints as text; it has the rows, and ``svg()``.
+
+        >>> print(define_c_struct("bits", [("a", "int", {"bits": 3}), ("b", "int", {"bits": 7})]).layout())
+        struct bits: 4 bytes, aligned to 4
+        offset  size  type  name       bits
+             0     1  int   a          0..2
+             0     2  int   b          3..9
+             1     1        (padding)  2..7
+             2     2        (padding)
+        """
+        return cls._layout
+
+    def _layout(cls) -> LayoutTable:
+        from epsilon.layout_table import LayoutTable
+
+        return LayoutTable(cls.ctype)
+
+    @property
+    def proved(cls) -> bool:
+        """Whether the compiler was asked about this layout, and agreed: see ``header`` of ``define_c_struct``."""
+        return cls.ctype.proved
+
     def __repr__(cls) -> str:
         return f"<{cls.ctype.spelling}>" if _OWN_TYPE in cls.__dict__ else super().__repr__()
 
@@ -126,6 +194,24 @@ class Struct(_backend.Guarded, metaclass=StructType):
         """The type."""
         return type(self).ctype
 
+    def layout(self) -> LayoutTable:
+        """The memory map, as a table: see ``StructType.layout``."""
+        return type(self).layout()
+
+    def __copy__(self) -> Any:
+        """A struct of its own with the same bytes; what the members point to is shared."""
+        from epsilon.instances import copied
+
+        return copied(self)
+
+    def __deepcopy__(self, memo: object) -> Any:
+        return self.__copy__()
+
+    def __reduce__(self) -> Any:
+        from epsilon.instances import reduced
+
+        return reduced(self)
+
     def keys(self) -> tuple[str, ...]:
         """The members' names, so that ``dict(struct)`` works."""
         return type(self).__match_args__
@@ -142,6 +228,10 @@ class Struct(_backend.Guarded, metaclass=StructType):
         return all(getattr(self, name) == getattr(other, name) for name in type(self).__match_args__)
 
     __hash__ = None  # type: ignore[assignment]
+
+    def __bytes__(self) -> bytes:
+        """The memory as it is, padding included."""
+        return bytes(_bytes_at(_backend.address_of(self), _backend.size_of(self)))
 
     def __enter__(self) -> Any:
         return self
@@ -262,30 +352,49 @@ class ArrayField(Field):
 
 
 class BitField(Field):
-    """Some bits of an integer.  cffi knows where they are, as the compiler does."""
+    """Some bits of an integer, which may cross the boundaries of its type in a packed struct."""
 
     def __init__(self, layout: Layout):
         super().__init__(layout)
-        self.bits = layout.bits
+        self.bits, self.shift, self.span = layout.bits, layout.shift, (layout.shift + layout.bits + 7) // 8
+        plain = self.ctype.representation
+        signed = isinstance(plain, Integer) and plain.low < 0
+        self.low, self.high = (-(1 << self.bits - 1), (1 << self.bits - 1) - 1) if signed else (0, (1 << self.bits) - 1)
 
-    def cdata(self, struct: Any) -> Any:
-        return cffi.cast(_backend.pointer_type_of(struct), _backend.address_of(struct))
+    def bytes_of(self, struct: Any) -> Any:
+        return _bytes_at(_backend.address_of(struct) + self.offset, self.span)
 
     def read(self, struct: Any) -> Any:
-        return self.ctype.restore(getattr(self.cdata(struct), self.name))
+        number = int.from_bytes(self.bytes_of(struct), "little") >> self.shift & (1 << self.bits) - 1
+        if number > self.high:
+            number -= 1 << self.bits
+        return self.ctype.restore(number if isinstance(self.ctype.representation, Integer) else bool(number))
 
     def write(self, struct: Any, value: Any) -> None:
         if _backend.is_readonly(struct):
             refuse_write(struct)
         number = self.ctype.adapt(value)
-        plain = self.ctype.representation
-        signed = isinstance(plain, Integer) and plain.low < 0
-        low, high = (-(1 << self.bits - 1), (1 << self.bits - 1) - 1) if signed else (0, (1 << self.bits) - 1)
-        if not low <= number <= high:
+        if not self.low <= number <= self.high:
             from epsilon.errors import ForeignRangeError
 
-            raise ForeignRangeError(f"got {shorten(value)}, wanted an int from {low} to {high} ({self.bits} bits)")
-        setattr(self.cdata(struct), self.name, number)
+            raise ForeignRangeError(
+                f"got {shorten(value)}, wanted an int from {self.low} to {self.high} ({self.bits} bits)"
+            )
+        place = self.bytes_of(struct)
+        mask = (1 << self.bits) - 1
+        rest = int.from_bytes(place, "little") & ~(mask << self.shift)
+        place[:] = (rest | (number & mask) << self.shift).to_bytes(self.span, "little")
+
+
+class FlexibleField(Field):
+    """The array that ends a struct: as many elements as the struct's memory has room for."""
+
+    def read(self, struct: Any) -> Any:
+        room = max(_backend.size_of(struct) - self.offset, 0) // self.ctype.target.size
+        return ArrayView(struct, Array(self.ctype.target, room), self.offset)
+
+    def write(self, struct: Any, value: Any) -> None:
+        self.read(struct)[:] = value
 
 
 class ArrayView(Sequence):
@@ -342,8 +451,20 @@ class ArrayView(Sequence):
 # --- definition -----------------------------------------------------------------------------------------------------
 
 
-def define_c_struct(tag: Any, fields: Sequence[Any]) -> StructType:
-    """Define ``struct tag`` from ``(name, type)`` pairs; returns its class.
+def define_c_struct(
+    tag: Any, fields: Sequence[Any], *, packed: bool | int = False, align: int | None = None, header: Any = None
+) -> StructType:
+    """Define ``struct tag`` from ``(name, type)`` or ``(name, type, options)`` members; returns its class.
+
+    A member's options are a mapping of ``bits`` (the width of a bit-field), ``align`` (bytes, as ``_Alignas``),
+    ``packed`` and ``offset`` (bytes from the start, where C would choose another).  A member whose name is None is an
+    unnamed bit-field, or an anonymous struct or union, whose members are reached through this struct.  The last member
+    may be an array without a length; ``StructType.with_count`` makes the instances.  ``packed`` is True, as the
+    attribute, or a number as in ``#pragma pack(n)``; ``align`` is the least alignment in bytes.
+
+    With ``header``, the name of one that defines the same struct, or several, the C compiler is asked for its layout,
+    and ``StructType.proved`` is true; a difference raises ``HeaderError`` with both layouts.  Without a compiler the
+    layout is what is computed here, and ``proved`` is false.
 
     Raises ``ForeignTypeError`` for a member without a size, a name given twice or one that is no C name.
 
@@ -352,55 +473,146 @@ def define_c_struct(tag: Any, fields: Sequence[Any]) -> StructType:
     >>> now.nsec = 7
     >>> now, dict(now)
     (timespec(sec=5, nsec=7), {'sec': 5, 'nsec': 7})
+    >>> record = define_c_struct("record", [("kind", "uint8", {"bits": 3}), ("size", "uint32")], packed=True)
+    >>> record.size, record.alignment, record(kind=5, size=7)
+    (5, 1, record(kind=5, size=7))
     """
+    return _define("struct", tag, fields, packed, align, header)
+
+
+def define_c_union(
+    tag: Any, fields: Sequence[Any], *, packed: bool | int = False, align: int | None = None, header: Any = None
+) -> StructType:
+    """Define ``union tag``, whose members share one place; all else is as with ``define_c_struct``.
+
+    >>> value = define_c_union("value", [("i", "int64"), ("d", "double"), ("p", "pointer")])
+    >>> one = value(d=1.0)
+    >>> value.size, hex(one.i)
+    (8, '0x3ff0000000000000')
+    """
+    return _define("union", tag, fields, packed, align, header)
+
+
+def _define(kind: str, tag: Any, fields: Any, packed: Any, align: Any, header: Any) -> StructType:
     name = (word_of(tag) or "").lstrip("':").replace("-", "_")
     if not name.isidentifier():
-        raise ForeignTypeError(f"the name of a struct is a C name, not {shorten(tag)}")
+        raise ForeignTypeError(f"the name of a {kind} is a C name, not {shorten(tag)}")
     if not isinstance(fields, Sequence) or isinstance(fields, (str, bytes)):
-        raise ForeignTypeError(f"struct {name}: the members are a list of (name, type), not {shorten(fields)}")
+        raise ForeignTypeError(f"{kind} {name}: the members are a list of (name, type), not {shorten(fields)}")
+    from epsilon.layout import rules_of
+
+    rules = rules_of(f"{kind} {name}", packed, align)
 
     def define() -> StructType:
-        members = []
-        for entry in fields:
-            if (
-                isinstance(entry, (str, bytes))
-                or not isinstance(entry, Sequence)
-                or len(entry) != 2
-                or word_of(entry[0]) is None
-            ):
-                raise ForeignTypeError(f"struct {name}: a member is (name, type), not {shorten(entry)}")
-            members.append((word_of(entry[0]).lstrip("':").replace("-", "_"), ctype(entry[1]), None))
-        return build("struct", name, members)
+        return _proved(build(kind, name, [_read_member(kind, name, entry) for entry in fields], rules), header)
 
-    return _anew("struct", name, define)
+    return _anew(kind, name, define)
 
 
-def define_c_struct_auto(tag: Any, declaration: str, special: Mapping[str, Any] | None = None) -> StructType:
-    """Define a struct or union from its C declaration; the layout is computed.
+def _proved(found: StructType, header: Any) -> StructType:
+    """``found``, held against the compiler where a header is given."""
+    if header is not None:
+        from epsilon.discovery import prove
 
-    ``tag`` names the class; the C tag is the declaration's own.  ``special`` gives members, by name, a type that C text
-    cannot say.
+        prove(found.ctype, header)
+    return found
+
+
+def _read_member(kind: str, tag: str, entry: Any) -> Member:
+    options = {}
+    if isinstance(entry, Sequence) and len(entry) == 3 and hasattr(type(entry[2]), "keys"):
+        *entry, options = entry
+    if isinstance(entry, (str, bytes)) or not isinstance(entry, Sequence) or len(entry) != 2:
+        raise ForeignTypeError(f"{kind} {tag}: a member is (name, type) or (name, type, options), not {shorten(entry)}")
+    word = word_of(entry[0])
+    if word is None and entry[0] is not None:
+        raise ForeignTypeError(f"{kind} {tag}: a member is (name, type), and its name is not {shorten(entry[0])}")
+    name = word.lstrip("':").replace("-", "_") if word is not None else None
+    from epsilon.declarator import Member
+
+    member = Member(name, ctype(entry[1]), None)
+    return member._replace(**_member_options(f"{kind} {tag}", name, options)) if options else member
+
+
+def _member_options(what: str, name: str | None, options: Mapping[str, Any]) -> dict[str, Any]:
+    given = {str(option): options[option] for option in options.keys()}
+    for option in given:
+        if option not in _MEMBER_OPTIONS:
+            near = nearest(option, _MEMBER_OPTIONS)
+            raise ForeignTypeError(f"{what}: member {name!r} has no option {option!r}{near}")
+    return given
+
+
+#: what a member may be given beside its name and its type
+_MEMBER_OPTIONS = ("bits", "packed", "align", "offset")
+
+
+def define_c_struct_auto(
+    tag: Any,
+    declaration: str,
+    special: Mapping[Any, Any] | None = None,
+    *,
+    options: Mapping[Any, Mapping[str, Any]] | None = None,
+    packed: bool | int | None = None,
+    align: int | None = None,
+    header: Any = None,
+) -> StructType:
+    """Define a struct or union from its C declaration, whose layout is computed, or from a header.
+
+    With ``header`` (a name such as ``"sys/stat.h"``, or several), the declaration may be ``"struct stat"`` or a
+    typedef's: the members are read from the header and their places proved by the C compiler, ``$CC`` or ``cc``.  With
+    members the declaration is proved, as ``define_c_struct`` does.  ``CompilerError`` has the compiler's words where it
+    fails or is missing, ``HeaderError`` both layouts where they differ.
+
+    ``tag`` names the class; the C tag is the declaration's own.  ``special`` gives members, by name or by position, a
+    type that C text cannot say, ``options`` the options that ``define_c_struct`` takes of a member; ``packed`` and
+    ``align`` are those of ``define_c_struct``.
+    ``__attribute__((packed, aligned(n)))``, ``_Alignas(n)`` and ``#pragma pack(n)`` before the text mean what they mean
+    in C.
 
     >>> pair = define_c_struct_auto("pair", "struct pair { char c; double d[2]; };")
     >>> pair.size, pair.offset("d")
     (24, 8)
     """
     from epsilon.declarator import parse_body, parse_head
+    from epsilon.layout import rules_of
 
     name = (word_of(tag) or "").lstrip("':").replace("-", "_")
 
     def define() -> StructType:
         body = parse_body(str(declaration), build_body)
-        if special:
-            members = [
-                member._replace(ctype=ctype(special[member.name])) if member.name in special else member
-                for member in body.members
-            ]
-            body = body._replace(members=members)
-        return build_body(body._replace(tag=body.tag or name)).python_class
+        members = list(body.members) if special or options else body.members
+        for index, member in enumerate(members if special or options else ()):
+            key = index if member.name is None else member.name
+            if special and key in special:
+                member = member._replace(ctype=ctype(special[key]))
+            if options and key in options:
+                member = member._replace(**_member_options(f"{kind} {body.tag or name}", member.name, options[key]))
+            members[index] = member
+        asked = rules_of(f"{kind} {body.tag or name}", packed, align)
+        body = body._replace(
+            members=members,
+            packed=body.packed or asked.packed,
+            pack=asked.pack or body.pack,
+            align=max(body.align, asked.align),
+        )
+        return _proved(build_body(body._replace(tag=body.tag or name)).python_class, header)
 
+    if header is not None and "{" not in str(declaration):
+        from epsilon.discovery import discover
+
+        if special or options or packed or align:
+            raise ForeignTypeError(f"{declaration}: the header says members and layout; options say nothing here")
+        return _named(discover(declaration, header).python_class, name)
     kind, own_tag = parse_head(str(declaration))
-    found = _anew(kind, own_tag or name, define)
+    if "{" not in str(declaration):
+        raise ForeignTypeError(f"{declaration!r} has no members; header= names the header that defines it")
+    return _named(_anew(kind, own_tag or name, define), name)
+
+
+def _named(found: StructType, name: str) -> StructType:
+    """``found``, under its name in Lisp or Python."""
+    kind = found.ctype.kind
     if name:  # ``(:struct stat-struct)`` is the struct of that name, whatever its tag in C is
         TAGS[kind, name] = found.ctype
     found.__name__ = found.__qualname__ = name or found.__name__
@@ -430,50 +642,39 @@ def build_body(body: Body) -> StructCType:
     if tag is None:
         _anonymous += 1
         tag = f"anonymous_{_anonymous}"
-    return build(body.kind, tag, body.members).ctype
+    from epsilon.layout import Rules
+
+    return build(body.kind, tag, body.members, Rules(body.packed, body.pack, body.align)).ctype
 
 
-def build(kind: str, tag: str, members: Sequence[tuple[str | None, CType, int | None]]) -> StructType:
+def build(kind: str, tag: str, members: Sequence[Member], rules: Rules) -> StructType:
     """Lay out ``kind tag`` and make its class."""
-    if not members:
-        raise ForeignTypeError(f"{kind} {tag} has no members; C has no empty {kind}")
-    seen: set[str] = set()
-    for name, found, _ in members:
-        if name is not None and (not name.isidentifier() or name in seen):
-            raise ForeignTypeError(
-                f"{kind} {tag}: member {name!r} {'is there twice' if name in seen else 'is no C name'}"
-            )
-        if name is not None and name.startswith("__") and name.endswith("__"):
-            raise ForeignTypeError(f"{kind} {tag}: member {name!r} has a name that Python keeps for itself")
-        if found.only_parameter:
-            raise ForeignTypeError(f"{kind} {tag}: member {name!r}: {found.only_parameter}")
-        if found.size is None:
-            raise ForeignTypeError(f"{kind} {tag}: member {name!r} has type {found.spelling}, whose size is not known")
-        seen.add(name or "")
+    from epsilon.layout import check_members, place
+
+    check_members(f"{kind} {tag}", kind, members, rules)
+    placed = place(kind, members, rules)
+    if placed.size > sys.maxsize // 8:
+        raise ForeignTypeError(f"{kind} {tag} is larger than any memory")
     own = new_tagged(kind, tag)
-    entries = [(name or "", found.backend, -1 if bits is None else bits, -1) for name, found, bits in members]
-    try:
-        cffi.complete_struct_or_union(own.backend, entries, None, -1, -1, 0)
-    except (TypeError, ValueError, OverflowError) as error:  # a bit-field wider than its type, a struct too large
-        raise ForeignTypeError(f"{own.spelling}: {error}") from None
-    own.size, own.alignment = cffi.sizeof(own.backend), cffi.alignof(own.backend)
-    places = dict(own.backend.fields)
-    types = {name: found for name, found, _ in members}
-    layouts = []
-    for name, found, bits in members:
-        if name:
-            place = places[name]
-            layouts.append(Layout(name, found, place.offset, max(place.bitshift, 0), bits))
-        elif isinstance(found, StructCType):  # an anonymous member: its members are reached through this struct
-            base = min(
-                (places[inner.name].offset - inner.offset for inner in found.fields if inner.name in places), default=0
-            )
+    own.size, own.alignment, own.rules = placed.size, placed.alignment, rules
+    layouts: list[Layout] = []
+    for member, start in zip(members, placed.bits, strict=True):
+        if member.bits is not None:
+            if member.name is not None:
+                layouts.append(_bit_field(member, start, placed.size))
+        elif member.name is not None:
+            layouts.append(Layout(member.name, member.ctype, start // 8))
+        else:  # an anonymous member: its members are reached through this struct
             layouts.extend(
-                Layout(inner.name, inner.ctype, base + inner.offset, inner.shift, inner.bits) for inner in found.fields
+                Layout(inner.name, inner.ctype, start // 8 + inner.offset, inner.shift, inner.bits)
+                for inner in member.ctype.fields
             )
-            types.update({inner.name: inner.ctype for inner in found.fields})
-    own.fields = tuple(layouts)
-    own.classes, own.elements = passing(own, any(bits is not None for _, _, bits in members))
+    own.fields, own.members = tuple(layouts), tuple(zip(members, placed.bits, strict=True))
+    own.flexible = next((layout for layout in layouts if layout.ctype.size is None), None)
+    _complete(own, members, placed)
+    has_bits = any(found.bits for found in (*layouts, *members))
+    own.classes, own.elements = passing(own, has_bits)
+    own.not_by_value = _not_by_value(own)
     namespace: dict[str, Any] = {
         "__slots__": (),
         _OWN_TYPE: own,
@@ -487,6 +688,36 @@ def build(kind: str, tag: str, members: Sequence[tuple[str | None, CType, int | 
     return made
 
 
+def _bit_field(member: Member, start: int, size: int) -> Layout:
+    """Bits of a storage unit, as in C; of the bytes that they are in, where they cross units or the struct's end."""
+    width = member.ctype.size * 8
+    unit = width if start % width + member.bits <= width and (start // width + 1) * width <= size * 8 else 8
+    return Layout(member.name, member.ctype, start // unit * unit // 8, start % unit, member.bits)
+
+
+def _complete(own: StructCType, members: Sequence[Member], placed: Placed) -> None:
+    """Tell cffi of the layout, for its pointers to such structs, without the bit-fields where it has others."""
+    known_bits = any(member.bits is not None for member in members)
+    if known_bits:  # cffi takes no place for them: it must find the same ones by itself
+        trial = (cffi.new_struct_type if own.kind == "struct" else cffi.new_union_type)(own.spelling)
+        entries = [(name or "", found.backend, -1 if bits is None else bits, -1) for name, found, bits, *_ in members]
+        cffi.complete_struct_or_union(trial, entries, None, -1, -1, 0)
+        places = dict(trial.fields)
+        known_bits = (cffi.sizeof(trial), cffi.alignof(trial)) == (own.size, own.alignment) and all(
+            field.name in places
+            and places[field.name].offset * 8 + max(places[field.name].bitshift, 0) == field.offset * 8 + field.shift
+            for field in own.fields
+        )
+    if not known_bits:
+        entries = [
+            (member.name or "", member.ctype.backend, -1, start // 8)
+            for member, start in zip(members, placed.bits, strict=True)
+            if member.bits is None
+        ]
+    size = (-1, -1) if known_bits else (own.size, own.alignment)
+    cffi.complete_struct_or_union(own.backend, entries, None, *size, 0)
+
+
 def caller_module() -> str:
     """The module that defines the struct: the first one outside this package, so that its class can be pickled."""
     frame = sys._getframe(2)
@@ -498,6 +729,8 @@ def caller_module() -> str:
 def _descriptor(layout: Layout) -> Any:
     if layout.bits is not None:
         return BitField(layout)
+    if layout.ctype.size is None:
+        return FlexibleField(layout)
     if isinstance(layout.ctype, Array):
         return ArrayField(layout)
     if _backend.Field is None:
@@ -512,8 +745,12 @@ def leaves(found: CType, offset: int = 0) -> Iterator[tuple[int, CType]]:
     """Every scalar in ``found``, with its offset, as C has it."""
     found = found.representation
     if isinstance(found, StructCType):
-        for member in found.fields:
-            yield from leaves(member.ctype, offset + member.offset)
+        for member, start in found.members:
+            if member.bits is None:
+                yield from leaves(member.ctype, offset + start // 8)
+            else:  # an integer in every byte that it touches, though it has no name: so GCC has it
+                for byte in range(start // 8, (start + member.bits + 7) // 8):
+                    yield offset + byte, WORDS["uint8"]
     elif isinstance(found, Array):
         for index in range(found.length or 0):
             yield from leaves(found.target, offset + index * found.target.size)
@@ -559,12 +796,30 @@ def _classes(size: int, scalars: list[tuple[int, CType]]) -> str:
     return "M" if set(word) - {"I", "S"} else word
 
 
+def _not_by_value(own: StructCType) -> str:
+    """Why this struct cannot be passed by value here, or an empty str.  An alignment that was asked for leaves
+    eightbytes without a class, which take no register (x86-64), or counts for nothing (AAPCS64); libffi knows neither.
+    """
+    if own.alignment > 16:
+        return f"it is aligned to {own.alignment}, and the stack to 16"
+    if own.size > 64:
+        return ""
+    scalars = list(leaves(own))
+    covered = {byte // 8 for offset, scalar in scalars for byte in range(offset, offset + scalar.size)}
+    natural = max((scalar.alignment for _, scalar in scalars), default=1)
+    if (own.size <= 16 and HAS_EIGHTBYTES and len(covered) < (own.size + 7) // 8) or (
+        HAS_REFERENCES and own.alignment > natural
+    ):
+        return f"its alignment of {own.alignment} is more than its members'"
+    return ""
+
+
 def _stand_in(own: StructCType, classes: str, elements: str) -> str:
     """Elements of the same number of bytes for a struct whose own ones overlap or have no address."""
     if len(set(elements)) == 1 and elements[0] in "fdg" and own.size % _WIDTHS[elements[0]] == 0:
         return elements[0] * (own.size // _WIDTHS[elements[0]])  # AAPCS64 §5.9.5: homogeneous, in a union too
     if HAS_EIGHTBYTES and own.size <= 16:
-        if classes == "M":
+        if classes in ("M", "X"):
             return "g"
         ends = range(8, own.size + 8, 8)
         return "".join("Q" if kind == "I" else "f" if end - own.size == 4 else "d"

@@ -184,7 +184,7 @@ def test_the_run_time_is_frozen():
         "scope": [],
         "shared_call": ["target", "result", "rest"],
         "sizeof": ["type"],
-        "struct": ["declaration", "special", "name"],
+        "struct": ["declaration", "special", "name", "options", "packed", "align", "header"],
     }
 
 
@@ -254,7 +254,7 @@ MISTAKES = {
     "(define-c-struct s (a ‹:itn›))": "did you mean ':int'",
     '(define-c-struct-auto s ‹"struct s { int a; foo b; };"›)': "unknown type 'foo'",
     '(define-c-struct-auto s ‹"struct s { int a"›)': "cannot read the C declaration",
-    '(define-c-struct-auto s "struct s { int a; };" ‹:header› "x.h")': ":header is not wanted here",
+    '(define-c-struct-auto s "struct s { int a; };" ‹:hedder› "x.h")': "did you mean ':header'?",
     "(with-c-struct (a ‹:int›) 1)": "a struct type is wanted here",
     "(with-c-struct (a ‹(:struct b)›) 1)": "a struct type is wanted here",
     "(with-c-struct (a ‹5›) 1)": "a struct type is wanted here",
@@ -379,7 +379,7 @@ def test_a_macro_that_is_not_there():
 def test_every_macro_is_exported_and_explained():
     wanted = {
         "alignof", "call-async", "cast", "declare-c", "defcallback", "defconverter", "defcvar", "define-c-enum",
-        "define-c-flags", "define-c-struct", "define-c-struct-auto", "define-c-type", "define-foreign-class",
+        "define-c-flags", "define-c-struct", "define-c-struct-auto", "define-c-type", "define-c-union", "define-foreign-class",
         "define-foreign-type", "define-library",
         "defshared", "defshared-with-errno", "deref", "foreign-alloc", "foreign-string", "from-buffer",
         "get-or-create-trampoline", "make-callback", "numpy-dtype", "offsetof",

@@ -18,17 +18,21 @@ if TYPE_CHECKING:
 class StructCType(CType):
     """The layout of one struct or union definition; ``structs.StructType`` makes these and the class users see.
 
-    ``fields`` is a tuple of ``(name, ctype, offset, bits, shift)``, ``bits`` being None for a plain field.
+    ``fields`` is a tuple of ``(name, ctype, offset, bits, shift)``, ``bits`` being None for a plain field; ``flexible``
+    the last one where it has no length; ``members`` pairs of each member as it was declared, and its first bit;
+    ``proved`` whether the compiler has been asked; ``not_by_value`` why it cannot be passed by value, if so.
     Each definition is a type of its own, so that a name can be defined again.
     """
 
-    __slots__ = ("classes", "elements", "fields", "kind", "python_class", "serial", "tag")
+    __slots__ = ("classes", "elements", "fields", "flexible", "kind", "members", "not_by_value", "proved",
+                 "python_class", "rules", "serial", "tag")  # fmt: skip
 
     def setup(self, kind: str, tag: str, serial: int) -> None:
         self.kind, self.tag, self.serial = kind, tag, serial
         self.code, self.size, self.alignment, self.fields = "s", None, None, None
-        self.python_class = None
-        self.classes = self.elements = ""
+        self.python_class = self.flexible = self.rules = None
+        self.members, self.proved = (), False
+        self.classes = self.elements = self.not_by_value = ""
         make = cffi.new_struct_type if kind == "struct" else cffi.new_union_type
         self._backend = make(f"{kind} {tag}")
 

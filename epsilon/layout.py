@@ -1,0 +1,171 @@
+"""Where C puts the members of a struct: the layout of GCC and Clang on x86-64 and AArch64 Linux.
+
+cffi lays out plain structs, but knows neither alignment attributes nor packed bit-fields as the compiler has them.  So
+the layout is computed here, in bits, by the rules of the System V x86-64 psABI §3.1.2 and AAPCS64 §5.9 and of GCC's
+manual (Common Type Attributes, Structure-Layout Pragmas), and cffi is told the result.  ``tests/layout_check.py``
+holds it against the compiler.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+
+from epsilon.errors import ForeignTypeError, shorten
+from epsilon.typesystem import HAS_REFERENCES, Array, Integer, StructCType
+
+TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any
+
+    from epsilon.declarator import Member
+    from epsilon.typesystem import CType
+
+#: AAPCS64 §8.1.8: there an unnamed bit-field aligns the struct as a named one does
+_UNNAMED_ALIGN = HAS_REFERENCES
+_LARGEST_ALIGNMENT = 1 << 15
+
+#: What is asked of a whole struct: ``packed`` as the attribute, ``pack`` as ``#pragma pack(n)`` (0: none), ``align``.
+Rules = namedtuple("Rules", ["packed", "pack", "align"], defaults=(False, 0, 1))
+PLAIN = Rules()
+#: Size and alignment in bytes, and for each member the bit at which it begins.
+Placed = namedtuple("Placed", ["size", "alignment", "bits"])
+
+
+def _up(number: int, unit: int) -> int:
+    return -(-number // unit) * unit
+
+
+def place(kind: str, members: Iterable[Member], rules: Rules = PLAIN) -> Placed:
+    """Lay out the members of a struct or union.
+
+    >>> from epsilon.declarator import Member
+    >>> place("struct", [Member("c", ctype("char")), Member("d", ctype("double"))])
+    Placed(size=16, alignment=8, bits=[0, 64])
+    """
+    widest = rules.align * 8
+    position = end = 0
+    starts = []
+    for member in members:
+        of_type = member.ctype.alignment * 8
+        packed = rules.packed or member.packed
+        if kind == "union":
+            position = 0
+        if member.bits is None:
+            wanted = max(8 if packed else of_type, (member.align or 0) * 8)
+            if rules.pack:
+                wanted = min(wanted, rules.pack * 8)
+            widest = max(widest, wanted)
+            position = _up(position, wanted) if member.offset is None else member.offset * 8
+            size = (member.ctype.size or 0) * 8
+        else:
+            size = member.bits
+            if size == 0:  # what follows begins at a boundary of the type, however packed the struct is
+                position = _up(position, of_type)
+            elif not packed and not rules.pack:  # it does not cross more boundaries of its type than the type does
+                units = _up(position % of_type + size, of_type)
+                if units > member.ctype.size * 8:
+                    position = _up(position, of_type)
+            if size == 0 and _UNNAMED_ALIGN:
+                widest = max(widest, of_type)
+            elif size and (member.name is not None or _UNNAMED_ALIGN):
+                widest = max(widest, min(of_type, rules.pack * 8) if rules.pack else 8 if packed else of_type)
+        starts.append(position)
+        position += size
+        end = max(end, position)
+    return Placed(_up(_up(end, 8), widest) // 8, widest // 8, starts)
+
+
+# --- what may be asked ----------------------------------------------------------------------------------------------
+
+
+def _is_alignment(value: Any, largest: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= largest and not value & (value - 1)
+
+
+def check_align(align: Any, what: str) -> int | None:
+    """An alignment that was asked for, in bytes; None is none."""
+    if align is not None and not _is_alignment(align, _LARGEST_ALIGNMENT):
+        raise ForeignTypeError(
+            f"{what}: align is a power of two up to {_LARGEST_ALIGNMENT}, in bytes, not {shorten(align)}"
+        )
+    return align
+
+
+def rules_of(what: str, packed: Any = False, align: Any = None) -> Rules:
+    """The rules that ``packed`` (a bool, or the number of ``#pragma pack``) and ``align`` ask for."""
+    align = check_align(align, what) or 1
+    if packed is None or isinstance(packed, bool):
+        return Rules(bool(packed), 0, align)
+    if not _is_alignment(packed, 16):
+        raise ForeignTypeError(f"{what}: packed is True, or 1, 2, 4, 8 or 16 as in #pragma pack, not {shorten(packed)}")
+    return Rules(False, packed, align)
+
+
+def check_members(what: str, kind: str, members: Sequence[Member], rules: Rules) -> None:
+    """Refuse what C refuses: a member without a size, a bit-field that is too wide, an array without an end inside."""
+    if not members:
+        raise ForeignTypeError(f"{what} has no members; C has no empty {kind}")
+    seen: set[str] = set()
+    for index, member in enumerate(members):
+        found, name = member.ctype, member.name
+        label = f"{what}: member {name!r}" if name is not None else f"{what}: the nameless member {index + 1}"
+        if name is not None and (not name.isidentifier() or (name.startswith("__") and name.endswith("__"))):
+            why = "has a name that Python keeps for itself" if name.isidentifier() else "is no C name"
+            raise ForeignTypeError(f"{label} {why}")
+        for one in [name] if name is not None else _inner_names(found) if member.bits is None else []:
+            if one in seen:
+                raise ForeignTypeError(f"{what}: member {one!r} is there twice")
+            seen.add(one)
+        if found.only_parameter:
+            raise ForeignTypeError(f"{label}: {found.only_parameter}")
+        flexible = isinstance(found, Array) and found.length is None
+        if flexible and (kind == "union" or index + 1 < len(members) or not seen - {name} or member.offset is not None):
+            raise ForeignTypeError(
+                f"{label} has type {found.spelling}, whose size is not known; only the last of several members of a "
+                f"struct may be without a length"
+            )
+        if found.size is None and not flexible:
+            raise ForeignTypeError(f"{label} has type {found.spelling}, whose size is not known")
+        inner = found
+        while isinstance(inner, Array):
+            inner = inner.target
+        if isinstance(inner, StructCType) and inner.flexible is not None:
+            raise ForeignTypeError(f"{label}: {inner.spelling} ends with an array without a length, and stands alone")
+        _check_place(label, member, rules)
+
+
+def _inner_names(found: CType) -> list[str]:
+    return [field.name for field in found.fields or ()] if isinstance(found, StructCType) else []
+
+
+def _check_place(label: str, member: Member, rules: Rules) -> None:
+    check_align(member.align, label)
+    if member.bits is not None:
+        plain = member.ctype.representation
+        if not isinstance(plain, Integer) and plain.code != "?":
+            raise ForeignTypeError(f"{label}: a bit-field is of an integer type, not {member.ctype.spelling}")
+        most = 1 if plain.code == "?" else plain.size * 8
+        if isinstance(member.bits, bool) or not isinstance(member.bits, int) or not 0 <= member.bits <= most:
+            raise ForeignTypeError(
+                f"{label}: the width of a bit-field of type {member.ctype.spelling} is 0 to {most} bits, "
+                f"not {shorten(member.bits)}"
+            )
+        if member.bits == 0 and member.name is not None:
+            raise ForeignTypeError(f"{label}: a bit-field of no bits has no name")
+        if member.align is not None or member.offset is not None:
+            raise ForeignTypeError(f"{label}: a bit-field lies where its bits say: it takes no align and no offset")
+    elif member.name is None and not isinstance(member.ctype, StructCType):
+        raise ForeignTypeError(f"{label} is a {member.ctype.spelling}; only structs, unions and bit-fields go nameless")
+    if member.offset is not None:
+        if isinstance(member.offset, bool) or not isinstance(member.offset, int) or member.offset < 0:
+            raise ForeignTypeError(
+                f"{label}: offset is the bytes from the start, 0 or more, not {shorten(member.offset)}"
+            )
+        step = max(1 if rules.packed or member.packed else member.ctype.alignment, member.align or 1)
+        step = min(step, rules.pack or step)
+        if member.offset % step:
+            raise ForeignTypeError(
+                f"{label}: {member.offset} is no offset of a {member.ctype.spelling}, which is aligned to {step}; "
+                f"packed allows it"
+            )
