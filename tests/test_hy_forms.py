@@ -379,8 +379,8 @@ def test_a_macro_that_is_not_there():
 def test_every_macro_is_exported_and_explained():
     wanted = {
         "alignof", "call-async", "cast", "declare-c", "defcallback", "defconverter", "defcvar", "define-c-enum",
-        "define-c-flags", "define-c-struct", "define-c-struct-auto", "define-c-type", "define-c-union", "define-foreign-class",
-        "define-foreign-type", "define-library",
+        "define-c-flags", "define-c-struct", "define-c-struct-auto", "define-c-type", "define-c-union",
+        "define-foreign-class", "define-foreign-type", "define-library",
         "defshared", "defshared-with-errno", "deref", "foreign-alloc", "foreign-string", "from-buffer",
         "get-or-create-trampoline", "make-callback", "numpy-dtype", "offsetof",
         "register-signature", "shared-call", "sizeof", "struct-ref", "with-arena", "with-c-struct", "with-callback",
