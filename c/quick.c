@@ -109,11 +109,12 @@ quick(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwname
     t->calls++;
     Record record = {current_record, release ? PyEval_SaveThread() : PyThreadState_Get(), NULL};
     current_record = &record;
-    if (options && f->flags & ERRNO)
-        errno = 0;
+    int *number = options && f->flags & ERRNO ? &errno : NULL;
+    if (number)
+        *number = 0;
     result = jump_word(f->address, words, integers, floats, kind);
-    if (options && f->flags & ERRNO)
-        saved_errno = errno;
+    if (number)
+        saved_errno = *number;
     if (release)
         PyEval_RestoreThread(record.state);
     current_record = record.previous;
