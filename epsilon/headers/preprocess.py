@@ -25,8 +25,8 @@ class Unit:
 
     ``text`` is what ``cc -E -dD`` prints: declarations, ``#define`` lines, and markers that say which line of which
     file follows.  ``files`` are the files as the markers name them, in the order of their first appearance
-    (``<built-in>`` and the like among them), and a file's index is its place there.  ``folders`` are where the compiler looks for
-    headers by itself, ``search`` those and the ones that the options add.
+    (``<built-in>`` and the like among them), and a file's index is its place there.  ``folders`` are where the compiler
+    looks for headers by itself, ``search`` those and the ones that the options add.
     """
 
     def __init__(self, request: Request, options: list[str], text: str, search: list[str], folders: list[str]):
