@@ -10,7 +10,7 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from epsilon import _backend
-from epsilon.errors import ForeignError, ForeignTypeError, nearest
+from epsilon.errors import ForeignTypeError, nearest
 from epsilon.functions import Declaration
 from epsilon.headers.facts import Skipped
 from epsilon.options import NONE, Options, read_options
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 #: the options that look at a function's result: they are for those functions that have a number or a pointer to look at
 _OF_RESULTS = ("check", "error", "default", "retry", "attempts")
-#: the tables of facts whose functions are compiled wrappers
-_WRAPPED = ("inlines", "macros")
 #: what the words of a function's notes mean to a reader of its help
 _NOTES = {
     "const": "Its result depends on its arguments alone (const): it keeps the GIL.",
@@ -63,14 +61,14 @@ class Asked:
 class HeaderBindings(Bindings):
     """What headers declare; see ``Bindings``.  ``libraries`` are those whose functions and variables are bound."""
 
-    __slots__ = ("__dict__", "_asked", "_attributes", "_exports", "_facts", "_lazy_names", "_wrappers", "libraries")
+    __slots__ = ("__dict__", "_asked", "_attributes", "_exports", "_facts", "_lazy_names", "_made", "_wrappers", "libraries")
 
     def __init__(self, facts: Facts, asked: Asked):
         self._facts, self._asked = facts, asked
         self.libraries = tuple(asked.libraries)
         self.library = self.libraries[0] if self.libraries else None
         self.proved = facts.proved
-        self._lazy_names = self._attributes = self._wrappers = None
+        self._lazy_names = self._attributes = self._made = self._wrappers = None
         #: symbol → the library that has it, or None
         self._exports: dict[str, Any] = {}
         self.constants = Table(facts.constants, self._constant)
@@ -98,9 +96,9 @@ class HeaderBindings(Bindings):
         """What the C name means; among several, in the order of the tables."""
         facts = self._facts
         if name in facts.functions and self._library_of(facts.functions[name].symbol) is not None:
-            return self.functions_made[name]
+            return self._all_functions[name]
         if name in facts.inlines or name in facts.macros:
-            return self.functions_made[name]
+            return self._all_functions[name]
         if name in facts.variables and self._library_of(facts.variables[name].symbol) is not None:
             return self.variables[name]
         for table in ("constants", "typedefs", "enums"):
@@ -173,23 +171,22 @@ class HeaderBindings(Bindings):
     # --- tables ---
 
     @property
-    def functions_made(self) -> Table:
+    def _all_functions(self) -> Table:
         """All functions by C name, exported or not: what the table ``functions`` takes its own from."""
-        made = self.__dict__.get(" functions")
-        if made is None:
+        if self._made is None:
             facts = self._facts
-            source = {**facts.functions, **facts.inlines, **facts.macros}
-            made = self.__dict__[" functions"] = Table(source, self._function)
-        return made
+            source = {name: table for table in (facts.functions, facts.inlines, facts.macros) for name in table}
+            self._made = Table(source, self._function)
+        return self._made
 
     def _make_functions(self) -> Mapping[str, Any]:
-        made, facts = self.functions_made, self._facts
+        made, facts = self._all_functions, self._facts
         there = {
-            name: row
-            for name, row in made._source.items()
-            if name not in facts.functions or self._library_of(row.symbol) is not None
+            name: None
+            for name in made
+            if name not in facts.functions or self._library_of(facts.functions[name].symbol) is not None
         }
-        return Table(there, lambda name, row: made[name])
+        return Table(there, lambda name, _: made[name])
 
     def _make_variables(self) -> Mapping[str, Any]:
         there = {
@@ -209,7 +206,7 @@ class HeaderBindings(Bindings):
             why = "no library was given to look for it in"
         else:
             listed = ", ".join(repr(one.name) for one in self.libraries)
-            why = f"the librar{'y' if len(self.libraries) == 1 else 'ies'} {listed} do{'es' * (len(self.libraries) == 1)} not export it"
+            why = f"not exported by {listed}"
         for kind, table in (("function", facts.functions), ("variable", facts.variables)):
             for name, row in table.items():
                 if self._library_of(row.symbol) is None:
@@ -220,9 +217,9 @@ class HeaderBindings(Bindings):
 
     # --- what is in the tables ---
 
-    def _function(self, name: str, row: Any) -> Any:
-        facts = self._facts
-        wrapped = name not in facts.functions
+    def _function(self, name: str, table: Mapping[str, Any]) -> Any:
+        facts, row = self._facts, table[name]
+        wrapped = table is not facts.functions
         library = self._wrapper_library() if wrapped else self._library_of(row.symbol)
         try:
             prototype = self._names_of_types().prototype(row.prototype)
@@ -288,7 +285,7 @@ class HeaderBindings(Bindings):
 
     # --- texts ---
 
-    def document(self, prototype: str, place: tuple[int, int], notes: Sequence[str], why: str = "") -> str:
+    def _document(self, prototype: str, place: tuple[int, int], notes: Sequence[str], why: str = "") -> str:
         """What ``help`` shows of a function: the C prototype, the header's own comment, and what attributes say."""
         from epsilon.headers.comments import comment_at
 
@@ -344,14 +341,14 @@ class HeaderDeclaration(Declaration):
     @property
     def __doc__(self) -> str:
         bindings, row = self.told
-        return bindings.document(row.prototype, row.place, row.notes or ())
+        return bindings._document(row.prototype, row.place, row.notes or ())
 
     def reduce(self) -> tuple:
         return (_function_again, (self.told[0], self.__name__))
 
 
 def _function_again(bindings: HeaderBindings, name: str) -> Any:
-    return bindings.functions_made[name]
+    return bindings._all_functions[name]
 
 
 class Refused:
@@ -368,13 +365,10 @@ class Refused:
     @property
     def __doc__(self) -> str:
         bindings, row = self._told
-        return bindings.document(row.prototype, row.place, row.notes or (), f"It cannot be called: {self._why}")
+        return bindings._document(row.prototype, row.place, row.notes or (), f"It cannot be called: {self._why}")
 
     def __repr__(self) -> str:
         return self.prototype
 
     def __reduce__(self) -> tuple:
         return (_function_again, (self._told[0], self.__name__))
-
-
-__all__ = ["Asked", "ForeignError", "HeaderBindings", "Refused"]

@@ -83,7 +83,7 @@ class HeaderStruct(StructCType):
 
 
 def _struct_again(origin: Any, kind: str, tag: str) -> StructCType:
-    return origin._names.struct(kind, tag)
+    return origin._names_of_types().struct(kind, tag)
 
 
 def _class_again(found: StructCType) -> Any:
