@@ -301,7 +301,7 @@ to_word(Converter *c, PyObject *value, uint64_t *word, Frame *frame)
         return 0;
     }
     int done = plain_word(c, value, word, frame);
-    if (LIKELY(done > 0))
+    if (LIKELY(done > 0) && LIKELY(!c->required || *word))
         return 0;
     if (done < 0)
         return -1;

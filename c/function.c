@@ -27,6 +27,13 @@ read_retry(PyObject *given)
     return NULL;
 }
 
+/* The letter that the quick entries go by: they pass None as NULL where it is 'P'. */
+static char
+quick_code(const Converter *c)
+{
+    return c->required && c->code == 'P' ? 'p' : c->code;
+}
+
 static PyObject *
 function_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
@@ -76,7 +83,7 @@ function_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     }
     self->vectorcall = function_entry(self);
     for (int i = 0; i < self->trampoline->count && i < QUICK_PARAMETERS; i++) {
-        self->codes[i] = self->trampoline->parameters[i].converter->code;
+        self->codes[i] = quick_code(self->trampoline->parameters[i].converter);
         self->places[i] = (char)self->trampoline->parameters[i].word;
     }
     return (PyObject *)self;

@@ -105,6 +105,7 @@ typedef struct Converter {
     char raw;               /* 'z': the bytes, not a str; 'p': C only reads, so read-only buffers will do */
     char owned;             /* what comes back is the caller's to free: the hook `take` sees to it; 'x' and raw:
                                what is passed is C's to keep */
+    char required;          /* a pointer that C must not get as NULL: what would be one goes to the hook `adapt` */
     char classes[3];        /* eightbyte classes, "" for memory: System V §3.2.3 */
 } Converter;
 

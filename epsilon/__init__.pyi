@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Final, Literal, SupportsIndex, TypeAlias, Type
 
 from typing_extensions import Self
 
-from epsilon.bindings import Bindings
 from epsilon.errors import CallbackClosedError as CallbackClosedError
 from epsilon.errors import CompilerError as CompilerError
 from epsilon.errors import ForeignError as ForeignError
@@ -22,6 +21,7 @@ from epsilon.errors import LibraryLoadError as LibraryLoadError
 from epsilon.errors import SymbolNotFoundError as SymbolNotFoundError
 from epsilon.errors import foreign_error_code as foreign_error_code
 from epsilon.errors import foreign_error_function as foreign_error_function
+from epsilon.tables import Bindings
 from epsilon.variables import ForeignVariable
 
 __version__: Final[str]
@@ -35,6 +35,7 @@ _Error: TypeAlias = Callable[..., Any] | Mapping[Any, Any] | None
 _Retry: TypeAlias = str | int | Sequence[str | int] | None
 _Abi: TypeAlias = Literal["default", "cdecl", "system", "stdcall", "fastcall", "thiscall", "ms_abi", "sysv_abi"]
 _LibraryName: TypeAlias = str | bytes | PathLike[str] | PathLike[bytes] | None
+_Header: TypeAlias = str | PathLike[str]
 # (symbol, library)
 _Target: TypeAlias = Sequence[Any]
 _Class = TypeVar("_Class")
@@ -472,6 +473,21 @@ def deref(pointer: Any, index: int = 0, type: _Type | None = None) -> Any: ...
 def deref_int(pointer: Any, index: int = 0) -> int: ...
 def sizeof(type: Any) -> int: ...
 def alignof(type: Any) -> int: ...
+def import_header(
+    header: _Header | Iterable[_Header],
+    *,
+    library: Library | _LibraryName | Iterable[Library | _LibraryName] = None,
+    include: str | Iterable[str] = (),
+    exclude: str | Iterable[str] = (),
+    prefix: str | Iterable[str] = (),
+    rename: Mapping[str, str] | None = None,
+    cflags: str | Iterable[str] = (),
+    defines: Mapping[str, Any] | Iterable[str] = (),
+    include_dirs: _Header | Iterable[_Header] = (),
+    pkg_config: str | Iterable[str] = (),
+    macros: Mapping[str, Iterable[_Type]] = (),
+    **options: Any,
+) -> Bindings: ...
 def foreign_variable(name: str, library: Library | _LibraryName, type: _Type) -> ForeignVariable: ...
 def foreign_string(
     pointer: Any, encoding: str | None = "utf-8", errors: str = "strict", length: int | None = None

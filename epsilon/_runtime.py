@@ -31,7 +31,7 @@ from epsilon.signatures import get_or_create_trampoline, register_signature
 #: the functions that few files use, as ``epsilon`` has them: imported at the first use
 _LATER = (
     "arena", "cast", "define_c_enum", "define_c_flags", "define_c_type", "define_foreign_class", "define_foreign_type",
-    "foreign_variable", "from_buffer", "numpy_dtype", "offsetof", "scope",
+    "foreign_variable", "from_buffer", "import_header", "numpy_dtype", "offsetof", "scope",
 )  # fmt: skip
 
 __all__ = [

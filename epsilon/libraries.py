@@ -57,8 +57,8 @@ class Library:
     """
 
     __slots__ = (
-        "__weakref__", "_declared", "_flags", "_functions", "_loaded", "_releasers", "_symbols", "_variables", "cell",
-        "name", "path",
+        "__weakref__", "_declared", "_flags", "_functions", "_headers", "_loaded", "_releasers", "_symbols",
+        "_variables", "cell", "name", "path",
     )  # fmt: skip
     __contains__ = None  # "is the symbol there" or "is it declared"? Neither question is asked by ``in``.
     __iter__ = None
@@ -72,6 +72,8 @@ class Library:
         self._symbols: dict[str, int] = {}
         self._functions: dict[str, Function] = {}
         self._declared: dict[str, Bindings] = {}
+        # The bindings of headers that were imported for it, by the headers' names.
+        self._headers: dict[tuple[str, ...], Bindings] = {}
         # The memory of its variables, which ends when the library is closed; see variables.py.
         self._variables: dict[tuple, ForeignMemory] = {}
         # The functions that free what others of it give away, by name; see results.py.
@@ -225,6 +227,9 @@ class Library:
             return function
         if name in self._declared:
             return self._declared[name].functions[name]
+        for bindings in self._headers.values():
+            if name in bindings.functions:
+                return bindings.functions[name]
         self.address(name)
         if name in registry:
             return self.bind(name)

@@ -104,6 +104,21 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
         library (.pop options "library"))
   `(setv ~name (~(runtime _hy_compiler 'declare) ~library ~text ~@(forms.keywords #** options))))
 
+(defmacro import-header [_hy_compiler #* fields]
+  "(import-header \"HEADER\" :library LIBRARY :as NAME :OPTION VALUE …)
+
+  Bind everything that a C header declares, as attributes of ``NAME``: functions, structs, unions, enums, typedefs,
+  variables, constants, inline functions. A list names several headers, or several libraries. The options are
+  ``:include`` and ``:exclude`` (patterns of C names), ``:prefix`` (what names lose), ``:rename``, ``:cflags``,
+  ``:defines``, ``:include-dirs``, ``:pkg-config``, ``:macros``, and those of ``declare-c``, for every function. ::
+
+      (import-header \"stdlib.h\" :library \"libc\" :as c :include [\"div\" \"EXIT_*\"])
+      (c.div 17 5)      ; => div_t(quot=3, rem=2)
+      c.EXIT-FAILURE    ; => 1"
+  (setv [header options] (forms.read _hy_compiler "import-header" fields [forms.HEADERS forms.HEADER-OPTIONS])
+        name (.pop options "as"))
+  `(setv ~name (~(runtime _hy_compiler 'import-header) ~header ~@(forms.keywords #** options))))
+
 (defmacro defcvar [_hy_compiler #* fields]
   "(defcvar NAME \"symbol\" LIBRARY TYPE)
 

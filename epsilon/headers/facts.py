@@ -46,7 +46,7 @@ TABLES = {
 class Facts:
     """All tables, each a dict by C name in the order of the headers; ``records`` by kind and tag."""
 
-    __slots__ = ("files", "own", "proved", "wrappers", *TABLES)
+    __slots__ = ("files", "own", "proved", "search", "wrappers", *TABLES)
 
     def __init__(self) -> None:
         for table in TABLES:
@@ -54,6 +54,8 @@ class Facts:
         #: the files that were read, as the compiler names them; those among them whose declarations count, by index
         self.files: list[str] = []
         self.own: set[int] = set()
+        #: the folders in which headers were looked for, in their order: the store watches them for one that comes first
+        self.search: list[str] = []
         #: whether the compiler has proved layouts and values
         self.proved = False
         #: the library of compiled wrappers (inline functions and macros), or None

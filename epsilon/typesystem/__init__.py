@@ -12,6 +12,7 @@ Sizes and alignments are those of this platform's C compiler, as cffi was built 
 from __future__ import annotations
 
 from epsilon.typesystem.base import (
+    BY_BACKEND,
     ENUMS,
     NAMED,
     VOID_POINTER,
@@ -51,6 +52,7 @@ from epsilon.typesystem.pointers import (
     view,
 )
 from epsilon.typesystem.records import TAGS, StructCType, new_tagged, tagged
+from epsilon.typesystem.required import Required
 from epsilon.typesystem.scalars import (
     ARM,
     CHAR_IS_SIGNED,
@@ -72,6 +74,7 @@ from epsilon.typesystem.words import SYSTEM_TYPEDEFS, TYPEDEFS, VOID, WORDS
 __all__ = [
     "ARM",
     "Array",
+    "BY_BACKEND",
     "Boolean",
     "Buffer",
     "CData",
@@ -97,6 +100,7 @@ __all__ = [
     "Pointer",
     "PointerLike",
     "Real",
+    "Required",
     "SYSTEM_TYPEDEFS",
     "Scalar",
     "String",

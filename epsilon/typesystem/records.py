@@ -7,7 +7,7 @@ import itertools
 import _cffi_backend as cffi
 
 from epsilon import _backend
-from epsilon.typesystem.base import NAMED, CData, CType
+from epsilon.typesystem.base import BY_BACKEND, NAMED, CData, CType
 from epsilon.typesystem.derived import hooks
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
@@ -35,6 +35,7 @@ class StructCType(CType):
         self.classes = self.elements = self.not_by_value = ""
         make = cffi.new_struct_type if kind == "struct" else cffi.new_union_type
         self._backend = make(f"{kind} {tag}")
+        BY_BACKEND[self._backend] = self
 
     def declare(self, inner: str = "") -> str:
         return f"{self.kind} {self.tag} {inner}"
