@@ -1,0 +1,410 @@
+"""What a module of bindings holds, in which order and under which names: what the writers of Hy and Python share.
+
+Every type is read here once with names of its own standing for the typedefs, so that what is written says ``sqlite3 *``
+as the header does.  What a plain module cannot have is left out, with the reason.
+"""
+
+from __future__ import annotations
+
+import keyword
+from collections import ChainMap, namedtuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from epsilon.declarator import RESERVED, Body, Names, Reader, parse_body
+from epsilon.errors import ForeignError, ForeignTypeError
+from epsilon.expressions import compound_types
+from epsilon.headers.facts import Facts
+from epsilon.typesystem import TYPEDEFS, WORDS, Array, CType, FunctionPointer, FunctionType, Pointer
+from epsilon.typesystem.enumerations import underlying
+
+#: ``text`` is the type that the typedef stands for, None of ``typedef struct name name``; ``record`` is the variable of
+#: the struct that it names, or None
+Alias = namedtuple("Alias", ["name", "variable", "type", "record"])
+#: ``members`` are those of ``declarator.Body``; ``row`` is the record of the facts
+Structure = namedtuple("Structure", ["variable", "kind", "tag", "body", "row"])
+Enumerated = namedtuple("Enumerated", ["variable", "tag", "values", "type"])
+Bound = namedtuple("Bound", ["variable", "name", "symbol", "library", "result", "parameters", "variadic"])
+Global = namedtuple("Global", ["variable", "name", "symbol", "library", "type", "const"])
+Value = namedtuple("Value", ["variable", "name", "value"])
+
+#: words that a module of bindings has for itself
+_OWN = ("epsilon", "hy", "self")
+
+
+class Outline:
+    """The parts of a module, each a list in the headers' order."""
+
+    def __init__(self) -> None:
+        self.opaque: list[Alias] = []  #: structs that a typedef names, by their own name
+        self.types: list[Any] = []  #: structs, enums and aliases, each after those that it rests on
+        self.functions: list[Bound] = []
+        self.variables: list[Global] = []
+        self.constants: list[Value] = []
+        #: what is left out: a reason → names
+        self.left_out: dict[str, list[str]] = {}
+
+    def leave_out(self, name: str, reason: str) -> None:
+        self.left_out.setdefault(reason, []).append(name)
+
+
+class Standing(CType):
+    """Stands for a typedef, or a struct by its tag: its C text is its name."""
+
+    __slots__ = ("kind", "name")
+
+    def setup(self, kind: str, name: str) -> None:
+        self.kind, self.name = kind, name
+        self.code, self.size, self.alignment = "s", 1, 1
+
+    def declare(self, inner: str = "") -> str:
+        return f"{self.kind} {self.name} {inner}" if self.kind else f"{self.name} {inner}"
+
+
+class Inline(CType):
+    """A struct or union without a tag that is defined where it is used."""
+
+    __slots__ = ("body",)
+
+    def __new__(cls, body: Body) -> CType:
+        return super().__new__(cls, body._replace(members=tuple(body.members)))
+
+    def setup(self, body: Body) -> None:
+        self.body, self.code, self.size, self.alignment = body, "s", 1, 1
+
+    def declare(self, inner: str = "") -> str:
+        return f"{definition(self.body)} {inner}"
+
+
+def definition(body: Body) -> str:
+    """A struct's definition in C, on one line."""
+    tag = f"{body.tag} " if body.tag else ""
+    members = " ".join(f"{member_text(member)};" for member in body.members)
+    return f"{body.kind} {tag}{{ {members} }}{attributes(body.packed, body.align if body.align > 1 else None)}"
+
+
+def member_text(member: Any) -> str:
+    """One member in C."""
+    bits = "" if member.bits is None else f" : {member.bits}"
+    return member.ctype.declare(member.name or "").rstrip() + bits + attributes(member.packed, member.align)
+
+
+def attributes(packed: bool, align: int | None) -> str:
+    asked = ["packed"] * bool(packed) + ([f"aligned({align})"] if align else [])
+    return f" __attribute__(({', '.join(asked)}))" if asked else ""
+
+
+class _Names(Names):
+    """The typedefs of the facts as types that go by their names."""
+
+    def __init__(self, facts: Facts):
+        self.facts = facts
+        self.typedefs = ChainMap(_Typedefs(self), TYPEDEFS)
+        self.constant_typedefs: set[str] = set()
+        self.enums = _Enums(self)
+
+    def struct(self, kind: str, tag: str) -> CType:
+        return Standing(kind, tag)
+
+    def constant(self, reader: Reader, name: str, value: int) -> None:
+        """Known to the facts already."""
+
+    def enum(self, reader: Reader, tag: str | None, values: dict[str, int]) -> CType:
+        found = underlying(values.values()) if values else None
+        if found is None:
+            raise reader.error("an enum without constants", tag)
+        return found
+
+    def read(self, text: str) -> tuple[str | None, CType, tuple, bool]:
+        reader = Reader(text, Inline, self)
+        reader.accept("typedef")
+        name, found, names = reader.declaration()
+        return name, found, names, reader.const
+
+
+class _Typedefs(dict):
+    """Typedef name → what stands for it: its name; of an enum its integer type; of a name that cannot be defined what
+    it means."""
+
+    def __init__(self, names: _Names):
+        self.names = names
+
+    def __missing__(self, name: str) -> CType:
+        if name not in self.names.facts.typedefs or name in TYPEDEFS:
+            raise KeyError(name)
+        declaration = self.names.facts.typedefs[name].declaration
+        found = self.names.read(declaration)[1]
+        written_out = is_reserved(name) or _is_enum(self.names.facts, declaration)
+        made = self[name] = found if written_out else Standing("", name)
+        return made
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names.facts.typedefs and name not in TYPEDEFS
+
+
+def _is_enum(facts: Facts, declaration: str) -> bool:
+    """Whether a typedef names an enum, or another name of one."""
+    words = declaration.split()
+    if len(words) > 1 and words[1] == "enum":
+        return True
+    through = words[1] if len(words) == 3 and words[1] in facts.typedefs else None
+    return through is not None and _is_enum(facts, facts.typedefs[through].declaration)
+
+
+class _Enums(dict):
+    """The integer types of enums, by tag."""
+
+    def __init__(self, names: _Names):
+        self.names = names
+
+    def get(self, tag: str, default: Any = None) -> Any:
+        enum = self.names.facts.enums.get(tag)
+        return default if enum is None else self.names.read(enum.type)[1]
+
+
+def is_reserved(name: str) -> bool:
+    """Whether ``define_c_type`` refuses to define the name."""
+    spelled = {name, name.replace("_", "-")}
+    return name in RESERVED or name in TYPEDEFS or not spelled.isdisjoint((*WORDS, *compound_types))
+
+
+class Outliner:
+    """Makes the outline of some facts."""
+
+    def __init__(self, facts: Facts, libraries: Sequence[Any], prefixes: Sequence[str] = ()):
+        self.facts, self.libraries, self.prefixes = facts, list(libraries), tuple(prefixes)
+        self.names = _Names(facts)
+        self.outline = Outline()
+        self.ordinary = {name for table in (facts.functions, facts.variables, facts.constants) for name in table}
+        self._done: dict[str, str | None] = {}  #: type → why it is left out, or None
+        self._busy: set[str] = set()
+
+    def make(self) -> Outline:
+        outline, facts = self.outline, self.facts
+        for kind in ("inlines", "macros"):
+            table = getattr(facts, kind)
+            for name in table:
+                what = "static inline functions" if kind == "inlines" else "function-like macros"
+                outline.leave_out(name, f"{what}: they need a compiler, which import-header asks")
+        for name, row in facts.typedefs.items():
+            if row.place[0] in facts.own:
+                self.typedef(name)
+        for key, row in facts.records.items():
+            if row.place[0] in facts.own:
+                self.record(key)
+        for tag, row in facts.enums.items():
+            if row.place[0] not in facts.own:
+                continue
+            outline.types.append(Enumerated(self.variable(tag, "enum_"), tag, row.values, self.names.read(row.type)[1]))
+        for name, row in facts.functions.items():
+            self.attempt(name, lambda name=name, row=row: self.function(name, row))
+        for name, row in facts.variables.items():
+            self.attempt(name, lambda name=name, row=row: self.global_variable(name, row))
+        for name, row in facts.constants.items():
+            outline.constants.append(Value(self.short(name), name, row.value))
+        for name, row in facts.skipped.items():
+            outline.leave_out(name, f"{row.kind}: {row.reason}")
+        return outline
+
+    def attempt(self, name: str, make: Callable[[], None]) -> None:
+        try:
+            make()
+        except ForeignError as error:
+            self.outline.leave_out(name, error.args[0])
+
+    # --- names ---
+
+    def short(self, name: str) -> str:
+        """The name in the module of a function, a variable or a constant: without the prefix, and no keyword."""
+        prefix = next((one for one in self.prefixes if name.startswith(one)), "")
+        short = name[len(prefix) :]
+        if prefix and short.isidentifier() and short not in self.ordinary and not self.is_type(short):
+            name = short
+        return plain(name)
+
+    def is_type(self, name: str) -> bool:
+        facts, tags = self.facts, {f"struct {name}", f"union {name}"}
+        return name in facts.typedefs or name in facts.enums or not tags.isdisjoint(facts.records)
+
+    def variable(self, tag: str, before: str) -> str:
+        """The name in the module of a struct or an enum: its tag, unless something else is called so."""
+        return plain(before + tag if tag in self.ordinary else tag)
+
+    # --- types ---
+
+    def need(self, *types: CType) -> None:
+        """See that what a declaration rests on is defined before it; ``ForeignTypeError`` where it is left out."""
+        for standing in (each for found in types for each in mentioned(found)):
+            if standing.kind:
+                self.record(f"{standing.kind} {standing.name}")
+                continue
+            self.typedef(standing.name)
+            if self._done.get(standing.name):
+                raise ForeignTypeError(f"it needs {standing.name}, which is left out")
+        for found in types:
+            self.need_value(_element(found))
+
+    def need_value(self, found: CType) -> None:
+        """Of a struct that lies in another or is passed by value, the members must be known."""
+        if isinstance(found, Inline):
+            for member in found.body.members:
+                self.need_value(_element(member.ctype))
+        elif isinstance(found, Standing) and found.kind:
+            key = f"{found.kind} {found.name}"
+            self.record(key)
+            if key not in self.facts.records or self.facts.records[key].definition is None:
+                raise ForeignTypeError(f"{key} is opaque")
+            if self._done.get(key):
+                raise ForeignTypeError(f"it needs {key}, which is left out")
+        elif isinstance(found, Standing):
+            self.need_value(_element(self.names.read(self.facts.typedefs[found.name].declaration)[1]))
+
+    def typedef(self, name: str) -> None:
+        if name in self._done or name in self._busy or name in TYPEDEFS:
+            return
+        self._busy.add(name)
+        try:
+            self._done[name] = None
+            self._typedef(name)
+        except ForeignError as error:
+            self._done[name] = error.args[0]
+            self.outline.leave_out(name, error.args[0])
+        finally:
+            self._busy.discard(name)
+
+    def _typedef(self, name: str) -> None:
+        found = self.names.read(self.facts.typedefs[name].declaration)[1]
+        if self.names.typedefs[name] is found:
+            self.need(found)
+            return  # an enum's, or one that is written out wherever it stands
+        if isinstance(found, Standing) and found.kind:
+            key = f"{found.kind} {found.name}"
+            if found.name == name:
+                self.outline.opaque.append(Alias(name, plain(name), None if found.kind == "struct" else found, None))
+            self.record(key)
+            if found.name != name:
+                there = self.is_defined(key) and not self._done.get(key)
+                record = self.variable(found.name, f"{found.kind}_") if there else None
+                self.outline.types.append(Alias(name, plain(name), found, record))
+            return
+        if isinstance(found, Standing):
+            self.typedef(found.name)
+        else:
+            found = self.by_tag(found)
+            self.need(found)
+        self.outline.types.append(Alias(name, plain(name), found, None))
+
+    def is_defined(self, key: str) -> bool:
+        return key in self.facts.records and self.facts.records[key].definition is not None
+
+    def record(self, key: str) -> None:
+        if not self.is_defined(key) or key in self._done or key in self._busy:
+            return
+        self._busy.add(key)
+        row = self.facts.records[key]
+        try:
+            kind, tag = key.split()
+            body = parse_body(row.definition, Inline, self.names)
+            body = body._replace(tag=tag, members=tuple(map(self.plain_member, body.members)))
+            self.need(*(member.ctype for member in body.members))
+            self.outline.types.append(Structure(self.variable(tag, f"{kind}_"), kind, tag, body, row))
+            self._done[key] = None
+        except ForeignError as error:
+            self._done[key] = error.args[0]
+            self.outline.leave_out(key, error.args[0])
+        finally:
+            self._busy.discard(key)
+
+    def plain_member(self, member: Any) -> Any:
+        """A member, in whose type a struct that is defined goes by its tag: its typedef comes after it."""
+        return member._replace(ctype=self.by_tag(member.ctype))
+
+    def by_tag(self, found: CType) -> CType:
+        if isinstance(found, Standing) and not found.kind:
+            meant = self.names.read(self.facts.typedefs[found.name].declaration)[1]
+            by_tag = isinstance(meant, Standing) and meant.kind and self.is_defined(f"{meant.kind} {meant.name}")
+            return meant if by_tag else found
+        if type(found) is Pointer:
+            return Pointer(self.by_tag(found.target), found.const)
+        if isinstance(found, Array):
+            return Array(self.by_tag(found.target), found.length)
+        if isinstance(found, FunctionPointer):
+            return FunctionPointer(self.by_tag(found.target))
+        if isinstance(found, FunctionType):
+            return FunctionType(self.by_tag(found.result), tuple(map(self.by_tag, found.parameters)), found.variadic)
+        if isinstance(found, Inline):
+            return Inline(found.body._replace(members=tuple(map(self.plain_member, found.body.members))))
+        return found
+
+    # --- functions and variables ---
+
+    def library_of(self, symbol: str, what: str) -> Any:
+        """The library that exports a symbol."""
+        if not self.libraries:
+            raise ForeignTypeError(f"{what}s: no library was named")
+        for library in self.libraries:
+            if library.find(symbol) is not None:
+                return library
+        listed = ", ".join(str(library.name) for library in self.libraries)
+        raise ForeignTypeError(f"{what}s that {listed} does not export")
+
+    def function(self, name: str, row: Any) -> None:
+        library = self.library_of(row.symbol, "function")
+        _, found, names, _ = self.names.read(row.prototype)
+        if not isinstance(found, FunctionType):
+            raise ForeignTypeError("functions that a typedef declares")
+        self.need(found.result, *found.parameters)
+        parameters = list(zip(names, found.parameters, strict=True))
+        self.outline.functions.append(
+            Bound(self.short(name), name, row.symbol, library.name, found.result, parameters, found.variadic)
+        )
+
+    def global_variable(self, name: str, row: Any) -> None:
+        library = self.library_of(row.symbol, "variable")
+        _, found, _, const = self.names.read(row.declaration)
+        if isinstance(found, Array) and found.length is None:
+            raise ForeignTypeError("arrays of unknown length")
+        self.need(found)
+        self.outline.variables.append(Global(self.short(name), name, row.symbol, library.name, found, const))
+
+
+def mentioned(found: CType) -> Iterator[Standing]:
+    """All that stands for a name in a type."""
+    if isinstance(found, Standing):
+        yield found
+    elif isinstance(found, Inline):
+        for member in found.body.members:
+            yield from mentioned(member.ctype)
+    else:
+        for part in _parts(found):
+            yield from mentioned(part)
+
+
+def _parts(found: CType) -> tuple[CType, ...]:
+    """The types that a type is made of."""
+    if isinstance(found, FunctionType):
+        return (found.result, *found.parameters)
+    return (found.target,) if isinstance(found, (Array, FunctionPointer, Pointer)) else ()
+
+
+def _element(found: CType) -> CType:
+    while isinstance(found, Array):
+        found = found.target
+    return found
+
+
+def plain(name: str) -> str:
+    """``name``, or with a ``_`` where Python keeps the word for itself."""
+    return f"{name}_" if keyword.iskeyword(name) or name in _OWN else name
+
+
+def wrapped(words: Sequence[str], start: str, width: int = 118) -> list[str]:
+    """Words in lines that begin with ``start``."""
+    lines, line = [], start
+    for word in words:
+        if len(line) + len(word) + 1 > width and line != start:
+            lines.append(line)
+            line = start
+        line += f" {word}"
+    return [*lines, line] if line != start else lines
+
