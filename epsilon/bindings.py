@@ -246,10 +246,15 @@ def type_object(name: str, found: CType) -> Any:
 
 def declare(library: Any, text: str, options: dict[str, Any]) -> Bindings:
     """The bindings of the block ``text``: see ``Library.declare``."""
+    lazy = options.pop("lazy", False)
     check_option_names("declare", options)
     for name in OF_ONE:
         if name in options:
             raise ForeignTypeError(f"declare: the option {name!r} is for one function, not for a block of them")
+    if lazy:
+        from epsilon.lazy import declare_lazily
+
+        return declare_lazily(library, text, options)
     declarations = split(text)
     tags = {tag for text in declarations for tag in (*_DEFINED.findall(text), *_ANONYMOUS.findall(text))}
     with _lock:

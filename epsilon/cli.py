@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import epsilon
+from epsilon.headers.commands import add_bind, add_check
 
 
 def add_doctor(subcommands: Any) -> None:
@@ -62,7 +63,7 @@ def run_layout(arguments: argparse.Namespace) -> int:
     return 0
 
 
-COMMANDS = (add_doctor, add_layout)
+COMMANDS = (add_doctor, add_layout, add_bind, add_check)
 
 
 def parser() -> argparse.ArgumentParser:

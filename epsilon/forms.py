@@ -608,7 +608,7 @@ def _block_options(found: dict[str, Any]) -> dict[str, Any]:
 C_BLOCK = value("C declarations (a string)") >> _c_block
 #: of ``declare-c``: where the declarations are bound, under which name, and what holds for all functions
 _OF_MANY = (name for name in OPTIONS if name not in OF_ONE)
-BLOCK_OPTIONS = options("library", "as", *_OF_MANY) >> _block_options
+BLOCK_OPTIONS = options("library", "as", "lazy", *_OF_MANY) >> _block_options
 
 
 # --- headers --------------------------------------------------------------------------------------------------------

@@ -191,7 +191,9 @@ class Library:
         The block holds what stands in a header: functions, structs, unions, enums, typedefs, variables.  Its typedefs
         are its own.  It is read by Epsilon itself: there is no preprocessor, so that ``#define`` and ``#include`` are
         refused.  The options are those of ``bind``, but for ``name``, ``doc`` and ``free``, and hold for every
-        function.  Symbols are looked up at the first call.
+        function.  Symbols are looked up at the first call.  With ``lazy=True`` the block holds prototypes only, and
+        each is read when its function is first asked for, with the types of now: for large blocks of which little is
+        used.
 
         Raises ``ForeignTypeError``, which quotes the declaration that cannot be read; nothing is bound then.
 

@@ -94,7 +94,8 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
   "(declare-c \"C DECLARATIONS\" :library LIBRARY :as NAME :OPTION VALUE …)
 
   Bind a block of C declarations: functions, structs, unions, enums, typedefs and variables, as attributes of ``NAME``.
-  The options of ``defshared`` but ``:name``, ``:doc`` and ``:free`` hold for every function. ::
+  The options of ``defshared`` but ``:name``, ``:doc`` and ``:free`` hold for every function. With ``:lazy True`` the
+  block holds prototypes only, and each is read when its function is first asked for. ::
 
       (declare-c \"typedef struct { int quot, rem; } div_t;  div_t div(int numerator, int denominator);\"
         :library \"libc\" :as c)

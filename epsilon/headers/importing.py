@@ -80,7 +80,7 @@ def import_header(
     given = {name: value for name, value in given.items() if not _is_nothing(value)}
     if "macros" in given:
         given["macros"] = _macros(given["macros"])
-    facts = facts_of(_spelled(header, given), lambda: _work_out(header, given))
+    facts = facts_for(header, given)
     headers = [os.fspath(one) for one in _listed(header)]
     _check_renamed(renamed, facts, headers)
     everything = {"library": library, "prefix": prefix, "rename": rename, **given, **options}
@@ -89,6 +89,11 @@ def import_header(
     for one in libraries:
         one._headers[tuple(headers)] = found
     return found
+
+
+def facts_for(header: Any, given: Mapping[str, Any]) -> Facts:
+    """What the headers declare, from the cache or by the compiler."""
+    return facts_of(_spelled(header, given), lambda: _work_out(header, given))
 
 
 def _again(header: Any, everything: dict[str, Any]) -> Bindings:

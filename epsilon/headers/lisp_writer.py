@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 from typing import Any
 
 from epsilon.headers.outline import (
+    MOST,
     Alias,
     Bound,
     Enumerated,
@@ -16,33 +16,35 @@ from epsilon.headers.outline import (
     Standing,
     Structure,
     attributes,
+    in_blocks,
     member_text,
     plain,
+    prototype,
     wrapped,
 )
 from epsilon.layout import Rules
 from epsilon.typesystem import TYPEDEFS, WORDS, Array, CType, Pointer, String
 
-#: functions beyond this many are read when they are first asked for, all of them in one block
-MOST = 500
 _WORD_OF = {found: word for word, found in reversed(list(WORDS.items()))}
 _NAME_OF = {found: name for name, found in TYPEDEFS.items()}
 
 
 def write(outline: Outline, title: str) -> str:
     """The text of the module; ``title`` is what its docstring begins with."""
-    lines = [f'"{_escaped(title)}']
-    lines += ["", 'Sizes, alignments and offsets are checked when this is loaded; nothing else is asked of the system."', ""]
-    macros = ["declare-c", "define-c-enum", "define-c-struct", "define-c-struct-auto", "define-c-type", "define-c-union",
-              "defcvar", "defshared"]  # fmt: skip
     body = list(_body(outline))
     text = "\n".join(body)
-    used = [macro for macro in macros if f"({macro} " in text]
-    if used:
-        lines += [f"(eval-when-compile (require epsilon [{' '.join(used)}]))"]
-    if "(expect-layout " in text:
-        lines += ["(import epsilon [expect-layout])"]
+    macros = [macro for macro in _MACROS if f"({macro} " in text]
+    names = [name for name in ("expect-layout",) if f"({name} " in text]
+    lines = [f'"{_escaped(title)}"', ""]
+    if macros:  # what loads a compiled module needs their expansions only
+        lines.append(f"(eval-when-compile (require epsilon [{' '.join(macros)}]))")
+    if names:
+        lines.append(f"(import epsilon [{' '.join(names)}])")
     return "\n".join([*lines, *body]).rstrip() + "\n"
+
+
+_MACROS = ("declare-c", "define-c-enum", "define-c-struct", "define-c-struct-auto", "define-c-type", "define-c-union",
+           "defcvar", "defshared")  # fmt: skip
 
 
 def _body(outline: Outline) -> Iterator[str]:
@@ -53,8 +55,9 @@ def _body(outline: Outline) -> Iterator[str]:
             yield from wrapped(names, ";;  ")
     if outline.constants:
         yield from ["", ";;; Constants", "(setv"]
-        yield from (f"  {value.variable} {literal(value.value)}" for value in outline.constants)
-        yield ")"
+        lines = [f"  {value.variable} {literal(value.value)}" for value in outline.constants]
+        yield from lines[:-1]
+        yield f"{lines[-1]})"
     if outline.opaque or outline.types:
         yield from ["", ";;; Types"]
         yield from (_alias(each) for each in outline.opaque)
@@ -205,30 +208,20 @@ def lisp_name(name: str) -> str:
     return name.replace(bare, bare.replace("_", "-")) if bare and "__" not in bare else name
 
 
-def prototype(found: Bound) -> str:
-    """The C prototype."""
-    parameters = [type.declare(name or "").rstrip() for name, type in found.parameters] + ["..."] * found.variadic
-    return found.result.declare(f"{found.symbol}({', '.join(parameters) or 'void'})")
-
-
 def _functions(functions: Sequence[Bound]) -> Iterator[str]:
-    lazy = len(functions) > MOST
-    if not lazy:
-        for each in functions:
-            yield _defshared(each)
+    if len(functions) <= MOST:
+        yield from map(_defshared, functions)
         return
-    yield ";; They are read when they are first asked for."
-    blocks = []
-    same = [each for each in functions if each.variable == each.symbol]
-    for library, group in groupby(sorted(same, key=lambda each: each.library), key=lambda each: each.library):
-        blocks.append(f"_functions_{len(blocks) + 1}")
+    yield ";; They are many: each is read when it is first asked for."
+    blocks, names = in_blocks(functions)
+    for index, (library, found) in enumerate(blocks.items(), 1):
         yield '(declare-c "'
-        yield from (f"{prototype(each)};" for each in group)
-        yield f'" :library {literal(library)} :as {blocks[-1]} :lazy True)'
-    for each in functions:
-        if each.variable != each.symbol:
-            yield _defshared(each)
-    yield f"(setv [__getattr__ __dir__] (epsilon.lazy.module_functions __name__ {' '.join(blocks)}))"
+        yield from (f"  {prototype(each)};" for each in found)
+        yield f'  " :library {literal(library)} :as _functions_{index} :lazy True)'
+    listed = " ".join(f"_functions_{index}" for index in range(1, len(blocks) + 1))
+    renamed = " ".join(f'"{name}" "{symbol}"' for name, symbol in names.items())
+    yield "(import epsilon.lazy [attributes])"
+    yield f"(setv [__getattr__ __dir__] (attributes (globals) {listed}{f' :names {{{renamed}}}' if names else ''}))"
 
 
 def _defshared(found: Bound) -> str:
@@ -236,7 +229,8 @@ def _defshared(found: Bound) -> str:
         f"({plain(name) if name else f'arg{place}'} {lisp_type(type)})"
         for place, (name, type) in enumerate(found.parameters, 1)
     ] + ["..."] * found.variadic
-    head = f"(defshared {lisp_name(found.variable)} {literal(found.symbol)} {literal(found.library)} {lisp_type(found.result)}"
+    names = f"{lisp_name(found.variable)} {literal(found.symbol)} {literal(found.library)}"
+    head = f"(defshared {names} {lisp_type(found.result)}"
     line = " ".join([head, *parameters]) + ")"
     if len(line) <= 120:
         return line

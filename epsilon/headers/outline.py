@@ -28,8 +28,10 @@ Bound = namedtuple("Bound", ["variable", "name", "symbol", "library", "result", 
 Global = namedtuple("Global", ["variable", "name", "symbol", "library", "type", "const"])
 Value = namedtuple("Value", ["variable", "name", "value"])
 
+#: functions beyond this many are declared in blocks, and each is read when it is first asked for
+MOST = 500
 #: words that a module of bindings has for itself
-_OWN = ("epsilon", "hy", "self")
+_OWN = ("epsilon", "hy")
 
 
 class Outline:
@@ -385,6 +387,23 @@ def _parts(found: CType) -> tuple[CType, ...]:
     if isinstance(found, FunctionType):
         return (found.result, *found.parameters)
     return (found.target,) if isinstance(found, (Array, FunctionPointer, Pointer)) else ()
+
+
+def prototype(found: Bound) -> str:
+    """The C prototype of a function."""
+    parameters = [type.declare(name or "").rstrip() for name, type in found.parameters] + ["..."] * found.variadic
+    return found.result.declare(f"{found.symbol}({', '.join(parameters) or 'void'})")
+
+
+def in_blocks(functions: Sequence[Bound]) -> tuple[dict[str, list[Bound]], dict[str, str]]:
+    """The functions by library, each symbol once, and the names that are not the symbols': name → symbol."""
+    blocks: dict[str, dict[str, Bound]] = {}
+    names: dict[str, str] = {}
+    for found in functions:
+        blocks.setdefault(found.library, {}).setdefault(found.symbol, found)
+        if found.variable != found.symbol:
+            names[found.variable] = found.symbol
+    return {library: list(by_symbol.values()) for library, by_symbol in blocks.items()}, names
 
 
 def _element(found: CType) -> CType:
