@@ -1,7 +1,7 @@
 """Macro constants: every object-like macro that is a number, a string or a pointer, with C's own value and type.
 
-The compiler runs three times at most, however many macros there are.  ``-E`` expands them.  ``-fsyntax-only`` reads each
-as the initializer of a static variable, in a function and on a line of its own; its errors tell which are no
+The compiler runs three times at most, however many macros there are.  ``-E`` expands them.  ``-fsyntax-only`` reads
+each as the initializer of a static variable, in a function and on a line of its own; its errors tell which are no
 constants, and why.  What is left is compiled as variables, whose bytes stand in the object file: nothing is linked or
 run.  Integer literals, most macros by far, need no compiler (C11 §6.4.4.1 gives their types).
 """
@@ -13,7 +13,7 @@ import re
 from epsilon.headers import probing
 from epsilon.headers.definitions import Definition, Definitions
 from epsilon.headers.facts import Constant, Facts, Function, Skipped, Variable
-from epsilon.headers.macro_text import expand, objection, swallowing, tokens
+from epsilon.headers.macro_text import UNBALANCED, expand, objection, swallowing, tokens
 from epsilon.headers.objectfile import ObjectFile
 from epsilon.headers.values import real, string
 
@@ -22,8 +22,8 @@ _INTEGER = re.compile(r"\(*(?:0[xX]([0-9a-fA-F]+)|(0[0-7]*)|([1-9]\d*))([uU]?(?:
 _CHARACTERS = {"L": "wchar_t", "u": "char16_t", "U": "char32_t"}
 _UNITS = {"L": "__SIZEOF_WCHAR_T__", "u": "__SIZEOF_SHORT__", "U": "__SIZEOF_INT__"}
 
-#: The types that ``_Generic`` is asked for, and what they go by; GCC's ``_FloatN`` are types of their own, but no others
-#: to a caller (N1945).  Behind those of C11 come those of some compilers, each with the macro that tells.
+#: The types that ``_Generic`` is asked for, and what they go by; GCC's ``_FloatN`` are types of their own, but no
+#: others to a caller.  Behind those of C11 come those of some compilers, each with the macro that tells.
 _TYPES = [(name, name, None) for name in (
     "char", "signed char", "unsigned char", "short", "unsigned short", "int", "unsigned int", "long", "unsigned long",
     "long long", "unsigned long long", "_Bool", "float", "double", "long double",
@@ -58,7 +58,7 @@ def find(unit, facts: Facts) -> None:
 
 
 class _Finder:
-    """One search: ``macros`` are those that count, ``constants`` what is found of them."""
+    """One search: ``macros`` are those that count, ``constants`` and ``skipped`` what is found of them."""
 
     def __init__(self, unit, facts: Facts, definitions: Definitions):
         self.unit, self.facts, self.definitions = unit, facts, definitions
@@ -67,6 +67,7 @@ class _Finder:
             if one.parameters is None and unit.belongs(one.file)
         }  # fmt: skip
         self.constants: dict[str, Constant] = {}
+        self.skipped: dict[str, Skipped] = {}
 
     def number(self, macro: str) -> int | None:
         """The value of one of the compiler's own macros, such as ``__SIZEOF_LONG__``."""
@@ -79,16 +80,18 @@ class _Finder:
 
     def skip(self, name: str, reason: str) -> None:
         one = self.macros[name]
-        self.facts.skipped.setdefault(name, Skipped("macro", self.unit.files[one.file], one.line, reason))
+        self.skipped[name] = Skipped("macro", self.unit.files[one.file], one.line, reason)
 
     def find(self) -> None:
         expressions = self.expressions()
         if expressions:
             types = self.constant_expressions(expressions)
             self.values(expressions, types)
-        for name in self.macros:  # the order of the headers
+        for name in self.macros:  # in the order of the headers
             if name in self.constants:
                 self.facts.constants[name] = self.constants[name]
+            elif name in self.skipped:
+                self.facts.skipped.setdefault(name, self.skipped[name])
 
     def expressions(self) -> dict[str, str]:
         """The macros that only the compiler can tell more of, with their expansions."""
@@ -100,7 +103,7 @@ class _Finder:
             if not one.body:
                 self.skip(name, "empty")
             elif name in swallow:
-                self.skip(name, "a piece of syntax: its brackets do not match")
+                self.skip(name, UNBALANCED)
             else:
                 asked.append((name, name))
         found = {}
@@ -165,12 +168,12 @@ class _Finder:
         return True
 
     def constant_expressions(self, expressions: dict[str, str]) -> dict[str, str]:
-        """Ask which expressions are constant; the others leave.  Returns the types of those that are not plain numbers."""
+        """Ask which expressions are constant; the others leave.  Returns the types of those that may be no numbers."""
         lines = [self.definitions.plain, probing.NOWHERE]
-        for number, (name, text) in enumerate(expressions.items()):
+        for number, text in enumerate(expressions.values()):
             initialized = f"static const __typeof__({text}) value = ({text});"
             lines.append(probing.probe(2 * number + 1, f"void epsilon_macro_{number}(void) {{ {initialized} }}"))
-            if "*" in text or any(kind == "name" for kind, _ in tokens(text)):
+            if _literal_prefix(text) is None and any(kind in ("name", "string") for kind, _ in tokens(text)):
                 assigned = f"struct epsilon_nowhere nowhere; nowhere = ({text});"
                 lines.append(probing.probe(2 * number + 2, f"void epsilon_type_{number}(void) {{ {assigned} }}"))
         complaints = probing.complaints(self.unit, "\n".join(lines))
@@ -275,4 +278,6 @@ def _reason(text: str, complaint: str) -> str:
         return f"names the function {text.strip('() ')}"
     if "invalid initializer" in complaint or "array initialize" in complaint:
         return "not a number, a string or a pointer"
+    if "expected expression" in complaint or "incomplete type" in complaint:
+        return f"names the type {text}" if text.isidentifier() else "a type, or a piece of syntax"
     return f"not a constant expression: {complaint}"

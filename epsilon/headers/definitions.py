@@ -22,8 +22,9 @@ def _name(text: str) -> str:
 class Definitions(dict):
     """``Definition`` by macro name, as the last ``#define`` or ``#undef`` left it, in the order of the headers.
 
-    ``undone`` has those that an ``#undef`` took away; ``#pragma pop_macro``, which GCC prints as an ``#undef``, may have
-    brought some of them back.  ``plain`` is the unit's text without such lines: what a compiler takes as preprocessed.
+    ``undone`` has those that an ``#undef`` took away; ``#pragma pop_macro``, which GCC prints as an ``#undef``, may
+    have brought some of them back.  ``plain`` is the unit's text without such lines: what a compiler takes as
+    preprocessed.
     """
 
     def __init__(self, unit):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 
+from epsilon import compiler
 from epsilon.headers.definitions import Definitions
-from epsilon.headers.running import run
 
 TOKEN = re.compile(
     r"""\s*(?:(?P<string>(?:u8|[uUL])?"(?:[^"\\]|\\.)*")|(?P<character>(?:u8|[uUL])?'(?:[^'\\]|\\.)*')
@@ -34,6 +34,10 @@ BASIC_TYPES = frozenset(
 #: macros that mean something else wherever they stand
 _PLACES = ("__LINE__", "__FILE__", "__BASE_FILE__", "__FILE_NAME__", "__COUNTER__", "__DATE__", "__TIME__",
            "__TIMESTAMP__", "__INCLUDE_LEVEL__")  # fmt: skip
+_FUNCTION_NAMES = frozenset(("__func__", "__FUNCTION__", "__PRETTY_FUNCTION__"))
+
+
+UNBALANCED = "a piece of syntax: its brackets do not match"
 
 
 def tokens(text: str) -> list[tuple[str, str]]:
@@ -57,12 +61,25 @@ def balanced(words: Iterable[tuple[str, str]]) -> bool:
     return not open_ones
 
 
+def _is_list(words: list[tuple[str, str]]) -> bool:
+    """Whether a comma stands outside all brackets."""
+    depth = 0
+    for kind, word in words:
+        if kind == "other":
+            depth += (word in "([{") - (word in ")]}")
+            if word == "," and depth == 0:
+                return True
+    return False
+
+
 def swallowing(definitions: Definitions) -> set[str]:
-    """The macros whose expansion may run on beyond their name: a bracket is left open in them, or in what they use."""
+    """The macros whose expansion may run on beyond their name: a bracket (a ``_Pragma``'s too) is missing
+    in them, or in what they use."""
     found = {
         name
         for name, one in definitions.items()
         if one.body.count("(") != one.body.count(")") and not balanced(tokens(one.body))
+        or "_Pragma" in one.body and re.search(r"\b_Pragma\b(?! *\()", one.body)
     }
     fresh = found
     while fresh:
@@ -84,7 +101,8 @@ def expand(unit, texts: Iterable[tuple[str, str]]) -> dict[str, str]:
         lines.append(f"#undef {name}\n#define {name} epsilon_place{name}")
     for number, (name, text) in enumerate(asked):
         lines.append(f"#ifdef {name}\nepsilon_macro_{number}_is {text} epsilon_macro_end\n#endif")
-    _, printed, _ = run(["-E", "-P", "-w", *unit.options], "\n".join(lines) + "\n", "reading a header's macros")
+    text = "\n".join(lines) + "\n"
+    _, printed, _ = compiler.run(["-E", "-P", "-w", *unit.options], text, "reading a header's macros")
     return {asked[int(match[1])][0]: " ".join(match[2].split()) for match in _EXPANSION.finditer(printed)}
 
 
@@ -100,16 +118,20 @@ def objection(words: list[tuple[str, str]], types: Collection[str]) -> str | Non
     marks = {word for kind, word in words if kind == "other"}
     if place := next((name for name in names if name.startswith("epsilon_place")), None):
         return f"not the same everywhere: it uses {place.removeprefix('epsilon_place')}"
+    if names & _FUNCTION_NAMES:
+        return "not the same everywhere: it is the name of the function around it"
     if marks & set("\"'#@`\\"):
         return "a piece of syntax, not an expression"
     if not balanced(words):
-        return "a piece of syntax: its brackets do not match"
+        return UNBALANCED
     if names & _ATTRIBUTES:
         return "an attribute"
     if names & _STATEMENTS or ";" in marks:
         return "statements, not an expression"
     if "{" in marks:
         return "an initializer or a body, not an expression"
+    if "," in marks and _is_list(words):
+        return "a list, not an expression"
     if words[0][1] in ("struct", "union", "enum"):
         return "a type"
     if names & _STORAGE or (names and names <= _QUALIFIERS and not marks):

@@ -11,9 +11,9 @@ import re
 import tempfile
 from collections.abc import Iterable
 
+from epsilon import compiler
 from epsilon.errors import CompilerError
 from epsilon.headers.objectfile import ObjectFile
-from epsilon.headers.running import run
 
 WHAT = "reading a header's macros"
 _PROBE = "epsilon-probe"  #: the file that the probes' lines are of
@@ -55,7 +55,7 @@ def complaints(unit, text: str, arguments: Iterable[str] = ("-fsyntax-only",)) -
 
     ``CompilerError`` if it fails without complaining of a line at all.
     """
-    status, _, said = run([*options(unit), *arguments], text, WHAT)
+    status, _, said = compiler.run([*options(unit), *arguments], text, WHAT)
     found: dict[int, str] = {}
     for number, words in _COMPLAINT.findall(said):
         found.setdefault(int(number), words)
