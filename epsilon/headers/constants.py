@@ -13,7 +13,7 @@ import re
 from epsilon.headers import probing
 from epsilon.headers.definitions import Definition, Definitions
 from epsilon.headers.facts import Constant, Facts, Function, Skipped, Variable
-from epsilon.headers.macro_text import UNBALANCED, expand, objection, swallowing, tokens
+from epsilon.headers.macro_text import UNBALANCED, expand, objection, swallowing, tokens, unknown
 from epsilon.headers.objectfile import ObjectFile
 from epsilon.headers.values import real, string
 
@@ -110,7 +110,10 @@ class _Finder:
         for name, text in (expand(self.unit, asked) if asked else {}).items():
             if self.literal(name, text) or self.named(name, text):
                 continue
-            reason = objection(tokens(text), self.facts.typedefs)
+            words = tokens(text)
+            reason = objection(words, self.facts.typedefs)
+            if reason is None and (strange := unknown(words, self.definitions.names)):
+                reason = f"it uses {strange}, which is not declared"
             if reason is None:
                 found[name] = text
             else:

@@ -24,7 +24,7 @@ class Definitions(dict):
 
     ``undone`` has those that an ``#undef`` took away; ``#pragma pop_macro``, which GCC prints as an ``#undef``, may
     have brought some of them back.  ``plain`` is the unit's text without such lines: what a compiler takes as
-    preprocessed.
+    preprocessed; ``names`` are all names in it.
     """
 
     def __init__(self, unit):
@@ -43,3 +43,4 @@ class Definitions(dict):
             elif (undef := _UNDEF.match(text)) and (name := _name(undef[1])) in self:
                 self.undone[name] = self.pop(name)
         self.plain = _DIRECTIVES.sub("", unit.text)
+        self.names = frozenset(re.findall(r"[^\W\d]\w*", self.plain))

@@ -34,6 +34,7 @@ BASIC_TYPES = frozenset(
 #: macros that mean something else wherever they stand
 _PLACES = ("__LINE__", "__FILE__", "__BASE_FILE__", "__FILE_NAME__", "__COUNTER__", "__DATE__", "__TIME__",
            "__TIMESTAMP__", "__INCLUDE_LEVEL__")  # fmt: skip
+_OPERATORS = frozenset(("sizeof", "typeof", "const", "volatile", "restrict"))
 _FUNCTION_NAMES = frozenset(("__func__", "__FUNCTION__", "__PRETTY_FUNCTION__"))
 
 
@@ -70,6 +71,21 @@ def _is_list(words: list[tuple[str, str]]) -> bool:
             if word == "," and depth == 0:
                 return True
     return False
+
+
+def unknown(words: list[tuple[str, str]], declared: Collection[str]) -> str | None:
+    """The first name among the tokens that is not in ``declared`` and that no compiler knows by itself.
+
+    Names of the compiler's own are reserved ones.  A compiler would say so too, but it looks for names that are alike
+    each time: GCC 12 takes 20 s for the 2,000 names of ICU's that are not declared.
+    """
+    before = ""
+    for kind, word in words:
+        if kind == "name" and before not in ("struct", "union", "enum") and not word.startswith("_"):
+            if word not in declared and word not in BASIC_TYPES and word not in _OPERATORS:
+                return word
+        before = word
+    return None
 
 
 def swallowing(definitions: Definitions) -> set[str]:
@@ -120,6 +136,8 @@ def objection(words: list[tuple[str, str]], types: Collection[str]) -> str | Non
         return f"not the same everywhere: it uses {place.removeprefix('epsilon_place')}"
     if names & _FUNCTION_NAMES:
         return "not the same everywhere: it is the name of the function around it"
+    if words[0][1] == "<":
+        return "a header's name, for #include"
     if marks & set("\"'#@`\\"):
         return "a piece of syntax, not an expression"
     if not balanced(words):
