@@ -149,6 +149,7 @@ class Library:
         doc: str | None = None,
         optional: Literal[False] = False,
         abi: _Abi = "default",
+        header: str | Sequence[str] | None = None,
     ) -> Function: ...
     @overload
     def bind(
@@ -171,6 +172,7 @@ class Library:
         doc: str | None = None,
         optional: bool,
         abi: _Abi = "default",
+        header: str | Sequence[str] | None = None,
     ) -> Function | None: ...
     def declare(self, text: str, **options: Any) -> Bindings: ...
     def __getitem__(self, name: str) -> Function: ...

@@ -9,6 +9,7 @@ at run time.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from hy.models import Dict, Expression, Integer, Keyword, List, String, Symbol, 
 from epsilon.arenas import KINDS
 from epsilon.callbacks import THREADS
 from epsilon.declarator import parse_body
-from epsilon.errors import ForeignTypeError, nearest
+from epsilon.errors import ForeignError, ForeignTypeError, nearest
 from epsilon.form_types import (
     FORM_NAMES,
     FormError,
@@ -41,7 +42,7 @@ from epsilon.form_types import (
 )
 from epsilon.options import CHECKS, OF_ONE, OPTIONS
 from epsilon.signatures import ABIS
-from epsilon.typesystem import WORDS, array_of, counter_index, tagged, way_of
+from epsilon.typesystem import WORDS, FunctionType, array_of, counter_index, tagged, way_of
 
 
 def read(compiler: Any, macro: str, fields: Sequence[Any], patterns: Sequence[Parser]) -> Any:
@@ -56,10 +57,15 @@ def read(compiler: Any, macro: str, fields: Sequence[Any], patterns: Sequence[Pa
         message += f"\nThe form is {_usage(macro)}"
     except FormError as error:
         message, model = str(error), error.model
+    raise _fault(compiler, macro, message, model)
+
+
+def _fault(compiler: Any, macro: str, message: str, model: Any) -> HySyntaxError:
+    """What is wrong with a form, at the field that it is wrong in, or at the whole call."""
     if not hasattr(model, "_start_line"):
-        model = getattr(compiler, "this", None)  # the whole call
+        model = getattr(compiler, "this", None)
     filename, source = getattr(compiler, "filename", None), getattr(compiler, "source", None)
-    raise HySyntaxError(f"{macro}: {message}", model, filename, source)
+    return HySyntaxError(f"{macro}: {message}", model, filename, source)
 
 
 def _mismatch(fields: Sequence[Any], error: NoParseError) -> tuple[str, Any]:
@@ -320,6 +326,42 @@ def prototype(name: str, result: Type, parameters: Iterable[Parameter]) -> tuple
         special["result"] = result.form
     inner = ", ".join(parts) or "void"
     return result.ctype.declare(f"{name}({inner})") + ";", special
+
+
+def held(
+    compiler: Any, macro: str, fields: Sequence[Any], symbols: list, result: Type, parameters: list[Parameter],
+    options: dict[str, Any],
+) -> dict[str, Any]:  # fmt: skip
+    """The options of ``defshared`` but ``:header``, which is asked now: a difference is an error at that field."""
+    header = options.get("header")
+    if header is None:
+        return options
+    from epsilon.headers.holding import hold
+
+    bare = unquoted(header)
+    named = [unquoted(each) for each in (bare if is_list(bare) else [bare])]
+    if not named or not all(isinstance(each, String) for each in named):
+        raise _fault(compiler, macro, f"a header is a string, or a list of them, not {shown(bare)}", header)
+    types = [found.type.ctype for found in parameters if found.type is not None]
+    variadic = len(types) < len(parameters)
+    spots = {index: found.model for index, found in enumerate(parameters)}
+    spots.update(result=fields[3], whole=None)
+    names = [found.name for found in parameters if found.type is not None]
+
+    def warn(message: str) -> None:
+        line = getattr(getattr(compiler, "this", None), "start_line", 0)
+        warnings.warn_explicit(message, UserWarning, getattr(compiler, "filename", None) or "<hy>", line)
+
+    try:
+        findings = hold(
+            list(map(str, symbols)), FunctionType(result.ctype, tuple(types), variadic), names, list(map(str, named)),
+            spots, warn,
+        )  # fmt: skip
+    except ForeignError as error:
+        raise _fault(compiler, macro, str(error), header) from None
+    if findings:
+        raise _fault(compiler, macro, findings[0].message, findings[0].spot)
+    return {name: value for name, value in options.items() if name != "header"}
 
 
 def nameless(types: tuple[list[Type], bool]) -> list[Parameter]:

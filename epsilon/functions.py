@@ -181,6 +181,10 @@ def bind(
         declaration, result, parameters, special, options.get("abi", "default")
     )
     symbols = declared if symbols is None else tuple(symbols)
+    if options.get("header") is not None:
+        from epsilon.headers.holding import hold_bound
+
+        hold_bound(symbols, signature, names, options["header"])
     if not options:
         return Declaration(symbols, library, signature, names).function()
     if options.get("free") is not None:

@@ -170,6 +170,7 @@ class Library:
           process: a text at once, a pointer when it is collected or at the end of ``with``.
         - ``abi`` is the calling convention; ``name`` and ``doc`` are for ``help``.
         - ``optional=True`` looks for the symbol now, and gives ``None`` if it is missing.
+        - ``header="string.h"`` holds the declaration against the header now: ``HeaderError`` says what differs.
 
         Raises ``ForeignTypeError`` for a declaration or an option that cannot be.
 

@@ -35,7 +35,8 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
   Define ``NAME`` as the C function ``symbol`` of a library, which is given by its name or by a form. A list of symbols
   is tried in turn; ``...`` as the last parameter makes the function variadic. The options are ``:critical``,
   ``:errno``, ``:check``, ``:error``, ``:default``, ``:retry``, ``:attempts``, ``:free``, ``:name``, ``:doc``,
-  ``:optional`` and ``:abi``; they mean what they mean for ``Library.bind``. ::
+  ``:optional`` and ``:abi``; they mean what they mean for ``Library.bind``. ``:header \"string.h\"`` holds the form against
+  the header while it is compiled: what differs is an error here. ::
 
       (defshared my-strlen \"strlen\" \"libc\" :unsigned-long (s :string))
       (my-strlen \"world\")         ; => 5
@@ -43,7 +44,8 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
   (setv [name symbols library result parameters options]
         (forms.read _hy_compiler "defshared" fields
           [forms.NAME forms.SYMBOLS forms.LIBRARY forms.RESULT forms.PARAMETERS forms.FUNCTION-OPTIONS]))
-  (setv [text beside] (forms.declaration symbols result parameters))
+  (setv [text beside] (forms.declaration symbols result parameters)
+        options (forms.held _hy_compiler "defshared" fields symbols result parameters options))
   `(setv ~name (~(runtime _hy_compiler 'bind) ~library ~text ~@(forms.keywords #** beside #** options))))
 
 (defmacro defshared-with-errno [_hy_compiler #* fields]
@@ -59,6 +61,7 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
         (forms.read _hy_compiler "defshared-with-errno" fields
           [forms.NAME forms.SYMBOLS forms.LIBRARY forms.CHECKED-RESULT forms.PARAMETERS forms.FUNCTION-OPTIONS]))
   (setv [text beside] (forms.declaration symbols result parameters)
+        options (forms.held _hy_compiler "defshared-with-errno" fields symbols result parameters options)
         options {"errno" True  "check" (forms.default-check result)  #** options})
   `(setv ~name (~(runtime _hy_compiler 'bind) ~library ~text ~@(forms.keywords #** beside #** options))))
 

@@ -99,7 +99,7 @@ def _undeclared(found: Any, symbol: str, known: Known, covered: bool) -> Finding
     headers = _from(known)
     if symbol in facts.inlines:
         return Finding(found.spot, found.name, f"{symbol} is a static inline function in {headers}: no library has it")
-    if symbol in facts.macros:
+    if symbol in facts.macros or (symbol in facts.skipped and facts.skipped[symbol].kind == "macro"):
         return Finding(found.spot, found.name, f"{symbol} is a macro in {headers}: no library has it")
     if symbol in facts.skipped:
         skipped = facts.skipped[symbol]

@@ -6,7 +6,7 @@ function.  What differs is what goes wrong: width, sign, kind, indirection, and 
 
 from __future__ import annotations
 
-from epsilon.headers.fact_types import FactTypes, lying
+from epsilon.headers.fact_types import FactTypes, Lying, lying
 from epsilon.typesystem import (
     VOID,
     WORDS,
@@ -55,6 +55,7 @@ def why_not(declared: CType, actual: CType, role: str, types: FactTypes) -> str 
     """Why ``declared`` cannot stand for ``actual``, in a few words that may be empty; None where it can."""
     if declared.only_run_time:
         return _named(declared, actual, types)
+    is_enum = isinstance(declared, Enumeration) or isinstance(actual, Enumeration)
     declared = declared.representation
     if isinstance(declared, Handed):
         declared = declared.target
@@ -67,7 +68,7 @@ def why_not(declared: CType, actual: CType, role: str, types: FactTypes) -> str 
         return _pointers(declared, plain, role, types)
     if plain.is_pointer:  # an integer that is as wide as a pointer by its definition is meant to hold one
         return None if declared in (WORDS["intptr"], WORDS["uintptr"]) else "C has a pointer"
-    return _values(declared, plain, isinstance(actual, Enumeration), types)
+    return _values(declared, plain, is_enum, types)
 
 
 def _named(declared: CType, actual: CType, types: FactTypes) -> str | None:
@@ -184,6 +185,7 @@ def _same_target(declared: CType, actual: CType, types: FactTypes) -> str | None
         return None
     if declared.only_run_time:
         return _named(declared, actual, types)
+    is_enum = isinstance(declared, Enumeration) or isinstance(actual, Enumeration)
     mine, its = declared.representation, actual.representation
     if isinstance(mine, Integer) and isinstance(its, Integer) and mine.size == its.size == 1:
         return None  # characters, whatever their sign: C compilers let them pass, and so do texts
@@ -193,7 +195,7 @@ def _same_target(declared: CType, actual: CType, types: FactTypes) -> str | None
         if isinstance(mine, FunctionPointer) or isinstance(its, FunctionPointer):
             return None
         return _same_target(_target(mine), _target(its), types)
-    return None if _values(mine, its, isinstance(actual, Enumeration), types) is None else ""
+    return None if _values(mine, its, is_enum, types) is None else ""
 
 
 def _innermost(found: CType) -> CType:
@@ -247,26 +249,30 @@ def layout(declared: StructCType, kind: str, tag: str, types: FactTypes) -> list
     faults: list[tuple[str | None, str]] = []
     actual = types.members(kind, tag)
     by_name = {member.name: member for member in actual}
-    by_place = {}
-    for member in actual:
-        by_place.setdefault(member.first, member)
     for mine in lying(declared):
-        its = by_name.get(mine.name) or by_place.get(mine.first)
-        if its is None:
+        named = by_name.get(mine.name)
+        theirs = [named] if named is not None else [each for each in actual if each.first == mine.first]
+        found = [_misplaced(mine, its, types) for its in theirs]
+        if not theirs:
             faults.append((mine.name, f"at {_at(mine.first)}, where C has no member"))
-        elif mine.first != its.first:
-            faults.append((mine.name, f"at {_at(mine.first)}, in C {its.name} is at {_at(its.first)}"))
-        elif mine.bits != its.bits:
-            faults.append((mine.name, f"{_wide(mine.bits)} wide, in C {its.name} is {_wide(its.bits)} wide"))
-        elif its.ctype is not None:
-            reason = why_not(mine.ctype, its.ctype, MEMORY, types)
-            if reason is not None:
-                note = f" ({reason})" if reason else ""
-                faults.append((mine.name, f"{shown(mine.ctype)}, in C {its.name} is {shown(its.ctype)}{note}"))
-    if (declared.size, declared.alignment) != (record.size, record.alignment):
+        elif None not in found:  # of a union, it is enough that one member is alike
+            faults.append((mine.name, found[0]))
+    if not faults and (declared.size, declared.alignment) != (record.size, record.alignment):
         faults.append((None, f"{declared.size} bytes, aligned to {declared.alignment}; "
                              f"in C {record.size} bytes, aligned to {record.alignment}"))  # fmt: skip
     return faults
+
+
+def _misplaced(mine: Lying, its: Lying, types: FactTypes) -> str | None:
+    """What is wrong with a member that should be the header's; None where nothing is."""
+    if mine.first != its.first:
+        return f"at {_at(mine.first)}, in C {its.name} is at {_at(its.first)}"
+    if mine.bits != its.bits:
+        return f"{_wide(mine.bits)} wide, in C {its.name} is {_wide(its.bits)} wide"
+    reason = None if its.ctype is None else why_not(mine.ctype, its.ctype, MEMORY, types)
+    if reason is None:
+        return None
+    return f"{shown(mine.ctype)}, in C {its.name} is {shown(its.ctype)}" + (f" ({reason})" if reason else "")
 
 
 def _at(bit: int) -> str:
