@@ -92,7 +92,9 @@ class Questions:
                 self._ask_record(("records", name), record.spelled, record.members)
 
     def _ask_record(self, owner: Owner, spelled: str, members: Sequence) -> None:
-        self.values += [(owner, f"sizeof({spelled})"), (owner, f"_Alignof({spelled})")]
+        # of a struct without a tag, the alignment that its typedef asks for hides its own
+        alignment = "0" if spelled in self.declared.aligned else f"_Alignof({spelled})"
+        self.values += [(owner, f"sizeof({spelled})"), (owner, alignment)]
         for member in members:
             if member.kind == "bits":
                 self.bits.append((owner, spelled, member.path))

@@ -170,6 +170,8 @@ class _Facts:
             own = self.layouts.struct(kind, tag)
         except ForeignTypeError as error:
             return str(error)
+        if not record.alignment:
+            record = self.facts.records[name] = record._replace(alignment=own.alignment)
         return proof.difference(own, record.size, record.alignment, self._placed[name])
 
     def _opaque(self, name: str, record: Record, reason: str) -> None:
