@@ -163,7 +163,7 @@ class HeaderBindings(Bindings):
     def _wrapper_library(self) -> Any:
         """The library of the compiled wrappers."""
         if self._wrappers is None:
-            from epsilon.headers.wrappers import load
+            from epsilon.headers.loading import load
 
             self._wrappers = load(self._facts.wrappers, self.libraries)
         return self._wrappers
