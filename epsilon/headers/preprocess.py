@@ -8,10 +8,10 @@ import os
 import re
 from collections.abc import Iterator
 
+from epsilon import compiler
 from epsilon.errors import HeaderError
 from epsilon.headers import system
 from epsilon.headers.request import Request
-from epsilon.headers.running import run
 
 #: ``# 12 "file" 1 3 4``; GCC manual, "Preprocessor Output".  The flag 1 says that the file begins here
 MARKER = re.compile(r'^# (\d+) "((?:[^"\\\n]|\\.)*)"((?: \d)*)$', re.M)
@@ -25,8 +25,8 @@ class Unit:
 
     ``text`` is what ``cc -E -dD`` prints: declarations, ``#define`` lines, and markers that say which line of which
     file follows.  ``files`` are the files as the markers name them, in the order of their first appearance
-    (``<built-in>`` and the like among them), and a file's index is its place there.  ``folders`` are where the compiler looks for
-    headers by itself, ``search`` those and the ones that the options add.
+    (``<built-in>`` and the like among them), and a file's index is its place there.  ``folders`` are where the compiler
+    looks for headers by itself, ``search`` those and the ones that the options add.
     """
 
     def __init__(self, request: Request, options: list[str], text: str, search: list[str], folders: list[str]):
@@ -62,6 +62,20 @@ class Unit:
                     continue
             yield file, number, line
             number += 1
+
+    def leave_out(self, places: set[tuple[int, int]]) -> None:
+        """Empty the lines of ``text`` that stand at these places: ``(file index, line number)``."""
+        file = number = 0
+        kept = []
+        for line in self.text.split("\n"):
+            marker = MARKER.match(line) if line.startswith("# ") else None
+            if marker:
+                file, number = self._index[marker[2]], int(marker[1])
+                kept.append(line)
+                continue
+            kept.append("" if (file, number) in places and not line.startswith("#") else line)
+            number += 1
+        self.text = "\n".join(kept)
 
     def _own(self) -> set[int]:
         named = self._named()
@@ -105,18 +119,18 @@ def preprocess(request: Request) -> Unit:
     ``CompilerError`` where there is none."""
     options = request.options()
     what = f"reading {', '.join(request.headers)}"
-    status, text, said = run(["-E", "-dD", "-v", *options], request.prelude(), what)
+    status, text, said = compiler.run(["-E", "-dD", "-v", *options], request.prelude(), what)
     search = [os.path.normpath(line.strip().removesuffix(" (framework directory)"))
               for block in _SEARCH.findall(said) for line in block.splitlines()]  # fmt: skip
     if status:
         raise _refused(request, search, said.partition("End of search list.\n")[2] or said)
-    return Unit(request, options, text, search, _default_folders(os.environ.get("CC", "")) or search)
+    return Unit(request, options, text, search, _default_folders(compiler.identity()) or search)
 
 
 @functools.lru_cache(maxsize=8)
 def _default_folders(_compiler: str) -> list[str]:
     """Where the compiler looks for headers by itself."""
-    _, _, said = run(["-E", "-v"], "", "asking for the compiler's search path")
+    _, _, said = compiler.run(["-E", "-v"], "", "asking for the compiler's search path")
     return [os.path.normpath(line.strip()) for block in _SEARCH.findall(said) for line in block.splitlines()]
 
 

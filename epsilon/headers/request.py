@@ -56,7 +56,7 @@ class Request(namedtuple("Request", _FIELDS, defaults=[()] * (len(_FIELDS) - 1))
             raise ForeignTypeError("a header is wanted, such as 'sqlite3.h'")
         return cls(
             named,
-            tuple(_plain("cflags", one) for one in _list(cflags)),
+            tuple(compiler.checked_options([_plain("cflags", one) for one in _list(cflags)])),
             tuple(_define(*one) for one in _pairs(defines)),
             tuple(os.path.abspath(_plain("include-dirs", os.fspath(one))) for one in _list(include_dirs)),
             tuple(_package(one) for one in _list(pkg_config)),

@@ -69,6 +69,7 @@ from epsilon.typesystem.scalars import (
     Void,
     WideCharacter,
 )
+from epsilon.typesystem.uncarried import COMPLEX, EXTENDED, Uncarried, vector
 from epsilon.typesystem.words import SYSTEM_TYPEDEFS, TYPEDEFS, VOID, WORDS
 
 __all__ = [
@@ -80,12 +81,14 @@ __all__ = [
     "CData",
     "CHARACTER_POINTER",
     "CHAR_IS_SIGNED",
+    "COMPLEX",
     "CType",
     "Character",
     "Complex",
     "Converted",
     "Direction",
     "ENUMS",
+    "EXTENDED",
     "FunctionPointer",
     "FunctionType",
     "Handed",
@@ -108,6 +111,7 @@ __all__ = [
     "TAGS",
     "TYPEDEFS",
     "TypeObject",
+    "Uncarried",
     "UserType",
     "VOID",
     "VOID_POINTER",
@@ -136,6 +140,7 @@ __all__ = [
     "same_representation",
     "tagged",
     "told",
+    "vector",
     "view",
     "way_of",
 ]

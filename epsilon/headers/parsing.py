@@ -1,0 +1,523 @@
+"""Declarations through pycparser, and from its tree to normalised C text (see ``facts``).
+
+Many declarations are parsed at once; where that fails they are halved, so that one that cannot be read costs itself
+only.  What constants stand for is not known yet: in the texts they go by their names (``gnu.CONSTANT``).
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections import namedtuple
+from collections.abc import Iterator, Sequence
+
+from pycparser import c_ast, c_parser
+
+from epsilon.headers import gnu
+from epsilon.headers.facts import Place, Skipped
+from epsilon.headers.gnu import Attribute, Plain, Unreadable
+from epsilon.headers.tokens import Piece, closing
+
+#: ``inline`` is whether it is defined in the header, so that no library has it
+Function = namedtuple("Function", ["prototype", "symbol", "notes", "place", "inline"])
+Variable = namedtuple("Variable", ["declaration", "symbol", "place"])
+#: ``spelled`` is what C calls it; ``members`` are ``Member``s, None where it is only named
+Record = namedtuple("Record", ["definition", "spelled", "members", "place"])
+#: ``path`` is as C reaches it from the struct; ``kind`` is "bits" for a bit-field, "flexible" for an array without a
+#: length, else ""; ``type`` the C text of its type with ``%s`` for a name, or None where it has no name
+Member = namedtuple("Member", ["path", "kind", "type"])
+#: ``names`` are ``(name, line)`` pairs; ``spelled`` what C calls the enum, or None
+Enum = namedtuple("Enum", ["names", "spelled", "place"])
+Typedef = namedtuple("Typedef", ["declaration", "place"])
+
+_CHUNK = 200
+_ALWAYS_TYPES = re.compile(rf"_Float\d+x?|__bf16|__fp16|__builtin_va_list|{gnu.COMPLEX}\w+|{gnu.TYPEOF}\d+")
+#: GCC manual, "Common Variable Attributes", mode; by the mode, the type with its sign left open
+_MODES = {
+    "QI": "char", "byte": "char", "HI": "short", "SI": "int", "DI": "long", "TI": "__int128", "word": "long",
+    "pointer": "long", "unwind_word": "long", "SF": "float", "DF": "double", "XF": "long double", "TF": "_Float128",
+    "SC": "float _Complex", "DC": "double _Complex", "XC": "long double _Complex",
+}  # fmt: skip
+_NOTES = ("const", "pure", "malloc", "noreturn", "deprecated")
+
+
+class Declarations:
+    """All that is declared, by C name, as it is read: ``read`` takes the declarations in their order."""
+
+    def __init__(self) -> None:
+        self.functions: dict[str, Function] = {}
+        self.variables: dict[str, Variable] = {}
+        self.records: dict[str, Record] = {}
+        self.enums: dict[str, Enum] = {}
+        self.typedefs: dict[str, Typedef] = {}
+        #: enum constant → its place
+        self.enumerators: dict[str, Place] = {}
+        #: name → (kind, place, reason)
+        self.refused: dict[str, tuple[str, Place, str]] = {}
+        self.constants: list[gnu.Constant] = []
+        self._typeofs: list[list[str]] = []
+        self._known: set[str] = set()
+        #: typedefs of functions, objects that ``typeof`` may name, and the types that those stand for
+        self._types: dict[str, tuple[c_ast.Node, Plain, int]] = {}
+        self._aligned: dict[str, str] = {}
+        #: transparent unions: how their first member is declared
+        self._transparent: dict[str, str] = {}
+        self._parser = c_parser.CParser()
+        # of what is being read
+        self._plain: Plain
+        self._offset = 0
+        self._tags: dict[int, str] = {}
+
+    def read(self, pieces: Sequence[Piece]) -> None:
+        plains = []
+        for piece in pieces:
+            try:
+                plains.append(Plain(piece, self.constants, self._typeofs))
+            except Unreadable as error:
+                self._refuse(piece, str(error))
+            except IndexError:
+                self._refuse(piece, "it has no end")
+        for start in range(0, len(plains), _CHUNK):
+            self._parse(plains[start : start + _CHUNK])
+
+    # --- through pycparser ---
+
+    def _parse(self, plains: Sequence[Plain]) -> None:
+        names = set().union(*(plain.names for plain in plains)) if plains else set()
+        known = sorted(name for name in names if name in self._known or _ALWAYS_TYPES.fullmatch(name))
+        for plain in plains:
+            known += [f"{gnu.TYPEOF}{index}" for index in _typeofs_in(plain)]
+        text = "".join(f"typedef int {name}; " for name in known)
+        starts = []
+        row = 2
+        parts = []
+        for plain in plains:
+            starts.append(row)
+            parts.append(f"{plain.text}\n{'{}' if plain.piece.body and ';' in plain.piece.tokens[-1:] else ';'}")
+            row += plain.rows + 1
+        try:
+            tree = self._parser.parse("\n".join([text, *parts]))
+        except Exception as error:  # ParseError has moved between pycparser's modules, and its lexer has others
+            if len(plains) > 1:
+                self._parse(plains[: len(plains) // 2])
+                self._parse(plains[len(plains) // 2 :])
+            else:
+                self._refuse(plains[0].piece, _said(error))
+            return
+        groups: dict[int, list[c_ast.Node]] = {}
+        for node in tree.ext:
+            line = node.coord.line if node.coord is not None else 1
+            if line >= 2:
+                groups.setdefault(bisect_right(starts, line) - 1, []).append(node)
+        for index, nodes in groups.items():
+            self._take(plains[index], starts[index], nodes)
+
+    def _refuse(self, piece: Piece, reason: str) -> None:
+        kind, name = guess(piece.tokens)
+        self.refused.setdefault(name, (kind, (piece.file, piece.lines[0]), reason))
+
+    # --- from the tree ---
+
+    def _take(self, plain: Plain, offset: int, nodes: Sequence[c_ast.Node]) -> None:
+        self._plain, self._offset, self._tags = plain, offset, {}
+        for node in nodes:
+            inner = node.type
+            if isinstance(node, c_ast.Typedef) and isinstance(inner, c_ast.TypeDecl):
+                kind = inner.type
+                if isinstance(kind, (c_ast.Struct, c_ast.Union, c_ast.Enum)) and kind.name is None:
+                    self._tags.setdefault(id(kind), node.name)
+        for node in nodes:
+            try:
+                self._declare(node)
+            except Unreadable as error:
+                name = getattr(node, "name", None) or guess(plain.piece.tokens)[1]
+                kind = "typedef" if isinstance(node, c_ast.Typedef) else guess(plain.piece.tokens)[0]
+                self.refused.setdefault(name, (kind, self._place(node), str(error)))
+
+    def _place(self, node: c_ast.Node) -> Place:
+        return self._plain.piece.file, self._plain.piece.lines[0]
+
+    def _row(self, node: c_ast.Node) -> int:
+        return node.coord.line - self._offset if node.coord is not None else -1
+
+    def _attributes(self, node: c_ast.Node) -> list[Attribute]:
+        return self._plain.attributes.get(self._row(node), [])
+
+    def _declare(self, node: c_ast.Node) -> None:
+        if isinstance(node, c_ast.FuncDef):
+            node = node.decl
+        if isinstance(node, c_ast.Typedef):
+            self._typedef(node)
+        elif isinstance(node, c_ast.Decl):
+            if node.name is None:
+                self._base(node.type, top=True)
+                return
+            found = self._function_type(node.type)
+            if found is not None:
+                self._function(node, found)
+            else:
+                self._variable(node)
+
+    def _typedef(self, node: c_ast.Typedef) -> None:
+        attributes = self._attributes(node)
+        name = node.name
+        function = self._function_type(node.type)
+        self._known.add(name)
+        if function is not None:
+            self._types.setdefault(name, function)
+        prefix = self._layout_attributes(attributes, packed=False)
+        aligned = [one for one in attributes if one.name == "aligned"]
+        if aligned:
+            self._aligned[name] = self._alignment(aligned[-1])
+        elif (base := _plain_name(node.type)) in self._aligned:
+            self._aligned[name] = self._aligned[base]
+        text = self._spell(node.type, name, attributes)
+        if any(one.name == "transparent_union" for one in attributes):
+            self._note_transparent(name, node.type)
+        elif (base := _plain_name(node.type)) in self._transparent:
+            self._transparent[name] = self._transparent[base]
+        self.typedefs.setdefault(name, Typedef(f"typedef {prefix}{text}", self._place(node)))
+
+    def _function(self, node: c_ast.Decl, found: tuple[c_ast.Node, Plain, int]) -> None:
+        plain, row = self._plain, self._row(node)
+        attributes = plain.attributes.get(row, [])
+        text = self._elsewhere(found, node.name, attributes)
+        body = plain.piece.body
+        names = {one.name for one in attributes}
+        inline = body and not ("extern" in node.storage and ("inline" in node.funcspec or "gnu_inline" in names))
+        if "static" in node.storage and not body:
+            reason = "it is static, and not defined in the headers"
+            self.refused.setdefault(node.name, ("function", self._place(node), reason))
+            return
+        self.refused.pop(node.name, None)
+        notes = _notes(attributes)
+        known = self.functions.get(node.name)
+        made = Function(text, plain.labels.get(row, node.name), notes, self._place(node), inline)
+        if known is not None:
+            notes = known.notes + tuple(note for note in notes if note not in known.notes)
+            symbol = known.symbol if made.symbol == node.name else made.symbol
+            better = made if known.prototype.endswith("()") else known
+            made = better._replace(notes=notes, symbol=symbol, inline=known.inline or inline)
+        self.functions[node.name] = made
+        self._types.setdefault(node.name, found)
+
+    def _variable(self, node: c_ast.Decl) -> None:
+        if "static" in node.storage:
+            reason = "it is static: each file that includes the header has its own"
+            self.refused.setdefault(node.name, ("variable", self._place(node), reason))
+            return
+        row = self._row(node)
+        attributes = self._attributes(node)
+        text = self._layout_attributes(attributes, packed=False) + self._spell(node.type, node.name, attributes)
+        known = self.variables.get(node.name)
+        symbol = self._plain.labels.get(row, known.symbol if known else node.name)
+        if known is None or "[]" in known.declaration:
+            self.variables[node.name] = Variable(text, symbol, known.place if known else self._place(node))
+        self._types.setdefault(node.name, (node.type, self._plain, self._offset))
+
+    def _function_type(self, node: c_ast.Node) -> tuple[c_ast.Node, Plain, int] | None:
+        """The tree of the function type that ``node`` is, be it by a typedef's name, and where it stands."""
+        if isinstance(node, c_ast.FuncDecl):
+            return node, self._plain, self._offset
+        name = _plain_name(node)
+        if name is None:
+            return None
+        if name.startswith(gnu.TYPEOF):
+            node, plain, offset = self._typeof(name)
+            return (node, plain, offset) if isinstance(node, c_ast.FuncDecl) else None
+        found = self._types.get(name)
+        return found if found is not None and isinstance(found[0], c_ast.FuncDecl) else None
+
+    def _elsewhere(self, found: tuple[c_ast.Node, Plain, int], inner: str, attributes: Sequence[Attribute] = ()) -> str:
+        """The text of a tree that may stand in another declaration."""
+        before = self._plain, self._offset
+        node, self._plain, self._offset = found
+        try:
+            return self._spell(node, inner, attributes)
+        finally:
+            self._plain, self._offset = before
+
+    def _typeof(self, name: str) -> tuple[c_ast.Node, Plain, int]:
+        tokens = self._typeofs[int(name[len(gnu.TYPEOF) :])]
+        if len(tokens) == 1 and tokens[0] in self._types and tokens[0] not in self.typedefs:
+            return self._types[tokens[0]]
+        try:
+            lines = [self._plain.piece.lines[0]] * (len(tokens) + 2)
+            piece = Piece(["typedef", *tokens, "epsilon_type"], lines, self._plain.piece.file, 0, False, lines[0])
+            plain = Plain(piece, self.constants, self._typeofs)
+            known = [one for one in plain.names if one in self._known or _ALWAYS_TYPES.fullmatch(one)]
+            tree = self._parser.parse("".join(f"typedef int {one}; " for one in known) + f"\n{plain.text};")
+        except Exception:
+            raise Unreadable(f"typeof({' '.join(tokens)}) is not the name of a type or of an object") from None
+        return tree.ext[-1].type, plain, 2
+
+    # --- texts ---
+
+    def _spell(self, node: c_ast.Node, inner: str, attributes: Sequence[Attribute] = ()) -> str:
+        """The C text that declares ``inner`` with the type of ``node``."""
+        if isinstance(node, c_ast.TypeDecl):
+            name = _plain_name(node)
+            if name is not None and name.startswith(gnu.TYPEOF):
+                qualifiers = " ".join(node.quals)
+                return f"{qualifiers} {self._elsewhere(self._typeof(name), inner, attributes)}".lstrip()
+            base = self._base(node.type, attributes)
+            return " ".join(filter(None, (*node.quals, base, inner)))
+        if isinstance(node, c_ast.PtrDecl):
+            qualifiers = " ".join(node.quals)
+            inner = f"*{qualifiers} {inner}" if qualifiers and inner else f"*{qualifiers}{inner}"
+            if isinstance(node.type, (c_ast.ArrayDecl, c_ast.FuncDecl)):
+                inner = f"({inner})"
+            return self._spell(node.type, inner, attributes)
+        if isinstance(node, c_ast.ArrayDecl):
+            return self._spell(node.type, f"{inner}[{_bound(node.dim)}]", attributes)
+        if isinstance(node, c_ast.FuncDecl):
+            return self._spell(node.type, f"{inner}({self._parameters(node.args)})", attributes)
+        raise Unreadable(f"a {type(node).__name__} is not known here")
+
+    def _parameters(self, found: c_ast.ParamList | None) -> str:
+        if found is None or any(isinstance(one, c_ast.ID) for one in found.params):
+            return ""
+        texts = []
+        for one in found.params:
+            if isinstance(one, c_ast.EllipsisParam):
+                texts.append("...")
+                continue
+            transparent = self._transparent.get(_plain_name(one.type) or "")
+            if transparent is not None:
+                texts.append(transparent % (one.name or ""))
+            else:
+                texts.append(self._spell(one.type, one.name or ""))
+        return ", ".join(text.strip() for text in texts)
+
+    def _base(self, node: c_ast.Node, attributes: Sequence[Attribute] = (), top: bool = False) -> str:
+        """The text of specifiers; what they define is noted by the way."""
+        if isinstance(node, c_ast.IdentifierType):
+            names = [_COMPLEX_NAME.sub(r"_Complex \1", name) for name in node.names]
+            return _with_mode(names, attributes)
+        if isinstance(node, c_ast.Enum):
+            return self._enum(node)
+        if isinstance(node, (c_ast.Struct, c_ast.Union)):
+            return self._record(node, top)
+        if isinstance(node, c_ast.TypeDecl):
+            return self._base(node.type, attributes)
+        if isinstance(node, c_ast.Typename):  # _Atomic(type)
+            return self._spell(node.type, "")
+        raise Unreadable(f"a {type(node).__name__} is not known here")
+
+    def _enum(self, node: c_ast.Enum) -> str:
+        tag = node.name or self._tags.get(id(node))
+        if node.values is not None:
+            names = self._plain.enumerators.get(self._row(node), [])
+            file = self._plain.piece.file
+            for name, line in names:
+                self.enumerators.setdefault(name, (file, line))
+            if tag is not None:
+                spelled = f"enum {tag}" if node.name else tag
+                self.enums.setdefault(tag, Enum(tuple(names), spelled, self._head(node)))
+            else:
+                # its type is the compiler's choice; its first constant has it, or one that holds the same values
+                return "int"
+        return f"enum {tag}"
+
+    def _head(self, node: c_ast.Node) -> Place:
+        """Where the struct or enum begins; the whole declaration, if that is what it is for."""
+        line = self._plain.lines.get(self._row(node), self._plain.piece.lines[0])
+        return self._plain.piece.file, line
+
+    def _record(self, node: c_ast.Struct | c_ast.Union, top: bool = False) -> str:
+        kind = "struct" if isinstance(node, c_ast.Struct) else "union"
+        tag = node.name or self._tags.get(id(node))
+        if tag is not None and not node.name and self._is_taken(f"{kind} {tag}", node):
+            tag = self._tags[id(node)] = f"{tag}__typedef"
+        spelled = f"{kind} {tag}"
+        if node.decls is None:
+            self.records.setdefault(spelled, Record(None, spelled, None, self._head(node)))
+            return spelled
+        if tag is not None:
+            known = self.records.get(spelled)
+            if known is not None and known.definition is not None:
+                return spelled
+            if known is None:
+                self.records[spelled] = Record(None, spelled, None, self._head(node))
+        body, members = self._body(node)
+        text = f"{kind} {tag} {body}" if tag is not None else f"{kind} {body}"
+        if tag is None:
+            return text
+        pack = f"#pragma pack({self._plain.piece.pack})\n" if self._plain.piece.pack else ""
+        c_name = spelled if node.name else _original(tag)
+        self.records[spelled] = Record(pack + text, c_name, tuple(members), self._head(node))
+        if any(one.name == "transparent_union" for one in self._attributes(node)):
+            self._transparent[c_name] = members[0].type
+        return spelled
+
+    def _is_taken(self, spelled: str, node: c_ast.Node) -> bool:
+        """Whether another struct has this tag, and not this one that is met again behind a comma."""
+        known = self.records.get(spelled)
+        return known is not None and known.definition is not None and known.spelled == spelled
+
+    def _body(self, node: c_ast.Struct | c_ast.Union) -> tuple[str, list[Member]]:
+        texts, members = [], []
+        for one in node.decls:
+            if not isinstance(one, c_ast.Decl):
+                continue
+            attributes = self._attributes(one)
+            own = self._layout_attributes(attributes, self._member_alignment(one))
+            if one.name is None and one.bitsize is None:
+                anonymous = isinstance(one.type, (c_ast.Struct, c_ast.Union)) and one.type.name is None
+                text = self._base(one.type)
+                if not anonymous:
+                    continue  # it declares a tag or constants, and no member
+                texts.append(f"{text}{own and ' ' + own.rstrip()};")
+                members += self._body(one.type)[1]
+                continue
+            name = one.name or ""
+            prefix, text = "", self._spell(one.type, name, attributes)
+            if "vector_size" in own:
+                prefix, own = own, ""
+            if one.bitsize is not None:
+                text += f" : {_bound(one.bitsize)}"
+            texts.append(f"{prefix}{text}{own and ' ' + own.rstrip()};")
+            if name:
+                members += self._paths(one, name)
+        attributes = self._layout_attributes(self._attributes(node))
+        return f"{{ {' '.join(texts)} }}{attributes and ' ' + attributes.rstrip()}", members
+
+    def _paths(self, one: c_ast.Decl, name: str) -> Iterator[Member]:
+        """A member, and what is in it where its type has no name."""
+        inner, path = one.type, name
+        while isinstance(inner, c_ast.ArrayDecl):
+            inner, path = inner.type, f"{path}[0]"
+        inner = inner.type if isinstance(inner, c_ast.TypeDecl) else inner
+        pointed = one.type
+        while not isinstance(pointed, c_ast.TypeDecl):
+            pointed = pointed.type
+        nameless = isinstance(pointed.type, (c_ast.Struct, c_ast.Union, c_ast.Enum)) and (
+            pointed.type.name is None and id(pointed.type) not in self._tags
+        )
+        flexible = isinstance(one.type, c_ast.ArrayDecl) and one.type.dim is None
+        kind = "bits" if one.bitsize is not None else "flexible" if flexible else ""
+        yield Member(name, kind, None if nameless else self._spell(one.type, "%s"))
+        if nameless and inner is pointed.type and not isinstance(inner, c_ast.Enum):
+            for member in self._body(inner)[1]:
+                yield Member(f"{path}.{member.path}", member.kind, member.type)
+
+    def _note_transparent(self, name: str, node: c_ast.Node) -> None:
+        inner = node.type if isinstance(node, c_ast.TypeDecl) else None
+        if isinstance(inner, c_ast.Union):
+            tag = inner.name or self._tags.get(id(inner))
+            known = self.records.get(f"union {tag}")
+            if known is not None and known.members:
+                self._transparent[name] = known.members[0].type
+
+    # --- attributes that change a layout ---
+
+    def _layout_attributes(self, attributes: Sequence[Attribute], alignment: str = "", packed: bool = True) -> str:
+        """``__attribute__((…)) `` as ``facts`` has it, or nothing."""
+        words = ["packed"] if alignment or packed and any(one.name == "packed" for one in attributes) else []
+        words += [f"aligned({self._alignment(one)})" for one in attributes if one.name == "aligned"]
+        if alignment:
+            words.append(f"aligned({alignment})")
+        words += [f"vector_size({self._value(one)})" for one in attributes if one.name == "vector_size"]
+        return f"__attribute__(({', '.join(words)})) " if words else ""
+
+    def _alignment(self, found: Attribute) -> str:
+        return self._value(found) if found.arguments else self._value(Attribute("", ("__BIGGEST_ALIGNMENT__",)))
+
+    def _value(self, found: Attribute) -> str:
+        tokens = [token for token in found.arguments if token not in "()"] if len(found.arguments) <= 3 else []
+        if len(tokens) == 1 and re.fullmatch(r"\d+", tokens[0]):
+            return tokens[0]
+        self.constants.append(gnu.Constant(tuple(found.arguments), self._plain.piece.lines[0], False))
+        return f"{gnu.CONSTANT}{len(self.constants) - 1}"
+
+    def _member_alignment(self, one: c_ast.Decl) -> str:
+        """What a typedef asks of the member whose type it is."""
+        inner = one.type
+        while isinstance(inner, c_ast.ArrayDecl):
+            inner = inner.type
+        return self._aligned.get(_plain_name(inner) or "", "") if one.bitsize is None else ""
+
+
+_COMPLEX_NAME = re.compile(rf"{gnu.COMPLEX}(\w+)")
+
+
+def _original(tag: str) -> str:
+    return tag.removesuffix("__typedef")
+
+
+def _plain_name(node: c_ast.Node) -> str | None:
+    """The typedef's name that ``node`` is, if it is nothing more."""
+    if isinstance(node, c_ast.TypeDecl) and isinstance(node.type, c_ast.IdentifierType) and len(node.type.names) == 1:
+        return node.type.names[0]
+    return None
+
+
+def _bound(node: c_ast.Node | None) -> str:
+    if node is None:
+        return ""
+    return str(node.value).rstrip("uUlL") if isinstance(node, c_ast.Constant) else str(node.name)
+
+
+def _with_mode(names: Sequence[str], attributes: Sequence[Attribute]) -> str:
+    modes = [one.arguments[0].strip("_") for one in attributes if one.name == "mode" and one.arguments]
+    if not modes:
+        return " ".join(names)
+    if modes[0] not in _MODES:
+        raise Unreadable(f"the machine mode {modes[0]} is not known")
+    found = _MODES[modes[0]]
+    if "unsigned" in names:
+        return f"unsigned {found}"
+    return "signed char" if found == "char" else found
+
+
+def _notes(attributes: Sequence[Attribute]) -> tuple[str, ...]:
+    found = [one.name for one in attributes if one.name in _NOTES or one.name in gnu.CONVENTIONS]
+    for one in attributes:
+        if one.name == "nonnull":
+            numbers = [word for word in one.arguments if word.isdigit()]
+            found.append(" ".join(["nonnull", *numbers]))
+    return tuple(dict.fromkeys(found))
+
+
+def _typeofs_in(plain: Plain) -> list[str]:
+    return [word[len(gnu.TYPEOF) :] for word in plain.text.split() if word.startswith(gnu.TYPEOF)]
+
+
+def _said(error: Exception) -> str:
+    words = re.sub(r"^.*?:\d+:\d+: ", "", str(error)) or type(error).__name__
+    found = re.match(r"before: (.*)", words)
+    return f"its syntax is not known, at {found[1]!r}" if found else f"its syntax is not known: {words}"
+
+
+def guess(tokens: Sequence[str]) -> tuple[str, str]:
+    """What a declaration that cannot be read declares, and its name."""
+    plain: list[str] = []
+    index = 0
+    while index < len(tokens):
+        if tokens[index] in gnu.ATTRIBUTES or tokens[index] == "{":
+            index = closing(tokens, index if tokens[index] == "{" else index + 1)
+            continue
+        plain.append(tokens[index])
+        index += 1
+    words = [token for token in plain if token.isidentifier()]
+    if "typedef" in plain:
+        before = plain[: plain.index("(")] if "(" in plain else plain
+        after = plain[plain.index("(") + 1 :] if "(" in plain else []
+        names = [word for word in after if word.isidentifier()] if after[:1] == ["*"] else words_of(before)
+        return "typedef", (names[0] if after[:1] == ["*"] else names[-1]) if names else "?"
+    if "(" in plain:
+        start = plain.index("(")
+        names = words_of(plain[:start])
+        return "function", names[-1] if names else "?"
+    kind = next((word for word in words if word in ("struct", "union", "enum")), None)
+    if kind is not None and "{" in tokens:
+        at = words.index(kind)
+        return kind, words[at + 1] if at + 1 < len(words) else "?"
+    return "variable", words[-1] if words else "?"
+
+
+def words_of(tokens: Sequence[str]) -> list[str]:
+    return [token for token in tokens if token.isidentifier()]
+
+
+__all__ = ["Declarations", "Enum", "Function", "Member", "Record", "Skipped", "Typedef", "Variable"]
