@@ -500,7 +500,7 @@ def test_an_opaque_struct_is_everyones(tmp_path):
     one = import_header(write(tmp_path / "one.h", "struct thing_o; struct thing_o *get(void);"))
     two = import_header(write(tmp_path / "two.h", "typedef struct thing_o thing_o; int put(thing_o *t);"))
     assert one.structs["thing_o"] is two.thing_o
-    declared = epsilon.lib_open("libc").declare("struct thing_o *malloc(size_t n);")
+    declared = epsilon.lib_open("libc").declare("struct thing_o; void *malloc(size_t n);")
     assert declared.structs["thing_o"] is one.structs["thing_o"]
 
 

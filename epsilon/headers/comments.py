@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import textwrap
 
 #: what decorates the beginning of a comment's lines
 _DECORATION = re.compile(r"^\s*(?:\*+(?!\w)|//+[!<]?)?")
@@ -33,7 +34,9 @@ def comment_at(path: str, line: int) -> str | None:
     if not 1 <= line <= len(lines):
         return None
     end = _end(lines, line - 1)
-    found = _beside(lines, end) or _before(lines, line - 1, 0) or _after(lines, end) or _before(lines, line - 1, _LONGEST)
+    first = line - 1
+    found = _beside(lines, end) or _before(lines, first, 0) or _after(lines, end) or _before(lines, first, _LONGEST)
+    found = found or _above_empty_line(lines, first)
     return (_plain(found) or None) if found else None
 
 
@@ -80,8 +83,8 @@ def _to_end(lines: list[str], at: int, begun: str) -> tuple[str, int]:
 
 
 def _before(lines: list[str], at: int, between: int) -> str | None:
-    """A comment that ends above the declaration; with nothing between, or an empty line, or ``between`` lines of other
-    declarations of the same group."""
+    """A comment that ends above the declaration; with nothing between, or up to ``between`` lines of other declarations
+    of the same group."""
     index = at - 1
     while index >= 0:
         text = lines[index].strip()
@@ -97,11 +100,19 @@ def _before(lines: list[str], at: int, between: int) -> str | None:
             while begin and lines[begin - 1].lstrip().startswith("//"):
                 begin -= 1
             return "\n".join(lines[begin : index + 1])
-        if between <= 0 or (not text and index < at - 1) or text.startswith("#") or text.endswith(("{", "}", "};")):
+        if between <= 0 or not text or text.startswith("#") or text.endswith(("{", "}", "};")):
             return None
         between -= 1
         index -= 1
     return None
+
+
+def _above_empty_line(lines: list[str], at: int) -> str | None:
+    """A comment with one empty line below it; but not the file's own, which speaks of no declaration."""
+    if at < 3 or lines[at - 1].strip() or not lines[at - 2].rstrip().endswith("*/"):
+        return None
+    begin = _block_start(lines, at - 2)
+    return "\n".join(lines[begin : at - 1]) if begin and lines[begin].lstrip().startswith("/*") else None
 
 
 def _block_start(lines: list[str], at: int) -> int | None:
@@ -117,11 +128,10 @@ def _plain(comment: str) -> str:
     if text.startswith("/*"):
         text = re.sub(r"^/\*[*!]*<?", "", text)
         text = re.sub(r"\**\*/$", "", text)
+    each = text.startswith("//")
     words = [_DECORATION.sub("", line).rstrip() for line in text.split("\n")]
     words = ["" if _RULE.match(line) else line for line in words]
-    while words and not words[0].strip():
-        words.pop(0)
-    while words and not words[-1].strip():
-        words.pop()
-    indent = min((len(line) - len(line.lstrip()) for line in words[1:] if line.strip()), default=0)
-    return "\n".join([words[0].strip(), *(line[indent:] for line in words[1:])]) if words else ""
+    if words[0] and not each:  # the first line begins where the mark ends, and not where the others do
+        words[0] = words[0].strip()
+        return "\n".join([words[0], *textwrap.dedent("\n".join(words[1:])).split("\n")]).strip()
+    return textwrap.dedent("\n".join(words)).strip("\n").rstrip()
