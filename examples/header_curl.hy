@@ -72,7 +72,7 @@ first time. ``curl_easy_setopt`` is variadic, and its constants are an enum's; b
 ;;; The program
 
 (when (= __name__ "__main__")
-  (print (get (.split (curl.version)) 0) "of header" curl.LIBCURL-VERSION)
+  (print (get (.split (foreign-string (curl.version))) 0) "of header" curl.LIBCURL-VERSION)
   (setv server (HTTPServer #("127.0.0.1" 0) Handler)
         [host port] server.server-address)
   (.start (threading.Thread :target server.serve-forever :daemon True))
