@@ -308,8 +308,8 @@ to_word(Converter *c, PyObject *value, uint64_t *word, Frame *frame)
     PyObject *plain = adapt(c, value, frame);
     if (!plain)
         return -1;
-    done = c->code == 'p' && PyMemoryView_Check(plain) ? plain_buffer(c, plain, word, frame) /* for a char pointer */
-                                                       : plain_word(c, plain, word, frame);
+    int buffer = (c->code == 'p' || c->code == 'P') && PyMemoryView_Check(plain); /* for a char pointer, or const void * */
+    done = buffer ? plain_buffer(c, plain, word, frame) : plain_word(c, plain, word, frame);
     if (done == 0)
         PyErr_Format(PyExc_SystemError, "adapt() gave a %s for conversion '%c'", Py_TYPE(plain)->tp_name, c->code);
     return done > 0 ? 0 : -1;

@@ -348,6 +348,8 @@ def _pointer(converter: Converter, value: Any, adapted: bool) -> Any:
         return live_pointer(value)
     if isinstance(value, CData):
         return value if cffi.typeof(value).kind in ("pointer", "array", "function") else _NOT_PLAIN
+    if adapted and isinstance(value, memoryview):  # a buffer for a const void *
+        return cffi.from_buffer(CHARACTERS, value)
     return cffi.cast(VOID_POINTER, value._code()) if isinstance(value, CodePointer) else _NOT_PLAIN
 
 

@@ -12,10 +12,9 @@ from types import MappingProxyType
 from epsilon import _backend
 from epsilon.errors import ForeignTypeError, nearest
 from epsilon.functions import Declaration
-from epsilon.headers.facts import Skipped
 from epsilon.options import NONE, Options, read_options
 from epsilon.signatures import signature_of
-from epsilon.tables import TABLES, Bindings, Table
+from epsilon.tables import Bindings, Table
 from epsilon.typesystem import Required
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
@@ -71,9 +70,6 @@ class HeaderBindings(Bindings):
         self._lazy_names = self._attributes = self._made = self._wrappers = None
         #: symbol → the library that has it, or None
         self._exports: dict[str, Any] = {}
-        self.constants = Table(facts.constants, self._constant)
-        self.typedefs = Table(facts.typedefs, self._typedef)
-        self.enums = Table(facts.enums, self._enum)
 
     # --- what there is ---
 
@@ -163,7 +159,7 @@ class HeaderBindings(Bindings):
     def _wrapper_library(self) -> Any:
         """The library of the compiled wrappers."""
         if self._wrappers is None:
-            from epsilon.headers.wrappers import load
+            from epsilon.headers.loading import load
 
             self._wrappers = load(self._facts.wrappers, self.libraries)
         return self._wrappers
@@ -200,6 +196,8 @@ class HeaderBindings(Bindings):
         return Table(there, lambda tag, _: self._record(kind, tag))
 
     def _make_skipped(self) -> Mapping[str, Any]:
+        from epsilon.headers.facts import Skipped
+
         facts = self._facts
         found = dict(facts.skipped)
         if not self.libraries:
@@ -306,13 +304,15 @@ class HeaderBindings(Bindings):
 
 
 _TABLES: dict[str, Callable[[HeaderBindings], Any]] = {
+    "constants": lambda bindings: Table(bindings._facts.constants, bindings._constant),
+    "enums": lambda bindings: Table(bindings._facts.enums, bindings._enum),
     "functions": HeaderBindings._make_functions,
     "variables": HeaderBindings._make_variables,
     "structs": lambda bindings: bindings._make_records("struct"),
+    "typedefs": lambda bindings: Table(bindings._facts.typedefs, bindings._typedef),
     "unions": lambda bindings: bindings._make_records("union"),
     "skipped": HeaderBindings._make_skipped,
 }
-assert set(_TABLES) < {*TABLES, "skipped"}
 
 
 def _type_object(found: Any) -> Any:

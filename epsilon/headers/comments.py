@@ -8,14 +8,13 @@ from __future__ import annotations
 import functools
 import os
 import re
+import textwrap
 
-#: a line that says nothing: a macro that stands alone before a declaration, such as ``SQLITE_API``
-_BARE = re.compile(r"\s*(?:[A-Z_][A-Z0-9_]*(?:\([^()]*\))?\s*)*$")
-_CODE_END = re.compile(r"[;}{]\s*$|^\s*#")
 #: what decorates the beginning of a comment's lines
 _DECORATION = re.compile(r"^\s*(?:\*+(?!\w)|//+[!<]?)?")
 _RULE = re.compile(r"[\s*=_#~+/-]*$")
-_LONGEST = 64  #: lines that one declaration may have between its comment and its place
+_LONGEST = 64  #: lines that one declaration, or the group that it stands in, may have
+_LONGEST_COMMENT = 2000  #: lines
 
 
 @functools.lru_cache(maxsize=8)
@@ -34,23 +33,36 @@ def comment_at(path: str, line: int) -> str | None:
         return None
     if not 1 <= line <= len(lines):
         return None
-    found = _behind(lines, line - 1) or _before(lines, line - 1)
+    end = _end(lines, line - 1)
+    first = line - 1
+    found = _beside(lines, end) or _before(lines, first, 0) or _after(lines, end) or _before(lines, first, _LONGEST)
+    found = found or _above_empty_line(lines, first)
     return (_plain(found) or None) if found else None
 
 
-def _behind(lines: list[str], at: int) -> str | None:
-    """A comment that begins behind the end of the declaration, in its last line."""
+def _end(lines: list[str], at: int) -> int:
+    """The line in which the declaration ends."""
     for index in range(at, min(at + _LONGEST, len(lines))):
-        code, mark, rest = _split(lines[index])
-        if mark and code.rstrip().endswith((";", ",", "}")):
-            if mark == "//":
-                return mark + rest
-            return _to_end(lines, index, mark + rest)
-        if ";" in code or "{" in code:
-            return None
-        if index > at and not code.strip():
-            return None
-    return None
+        if re.search(r"[;{]", _split(lines[index])[0]):
+            return index
+    return at
+
+
+def _beside(lines: list[str], end: int) -> str | None:
+    """A comment behind the semicolon, in the same line."""
+    code, mark, rest = _split(lines[end])
+    if not mark or not code.rstrip().endswith(";"):
+        return None
+    return mark + rest if mark == "//" else _to_end(lines, end, mark + rest)[0]
+
+
+def _after(lines: list[str], end: int) -> str | None:
+    """A comment in the lines behind the declaration, after which nothing follows at once that could be its owner."""
+    if end + 1 >= len(lines) or not lines[end + 1].lstrip().startswith("/*"):
+        return None
+    comment, last = _to_end(lines, end + 1, lines[end + 1].lstrip())
+    follows = last + 1 < len(lines) and lines[last + 1].strip()
+    return None if follows else comment
 
 
 def _split(line: str) -> tuple[str, str, str]:
@@ -61,46 +73,52 @@ def _split(line: str) -> tuple[str, str, str]:
     return line[: found.start()], found[0], line[found.end() :]
 
 
-def _to_end(lines: list[str], at: int, begun: str) -> str:
+def _to_end(lines: list[str], at: int, begun: str) -> tuple[str, int]:
+    """The whole comment that begins in the line ``at``, and the line in which it ends."""
     text = [begun]
-    while "*/" not in text[-1] and at + 1 < len(lines) and len(text) < 400:
+    while "*/" not in text[-1] and at + 1 < len(lines) and len(text) < _LONGEST_COMMENT:
         at += 1
         text.append(lines[at])
-    return "\n".join(text).partition("*/")[0] + "*/"
+    return "\n".join(text).partition("*/")[0] + "*/", at
 
 
-def _before(lines: list[str], at: int) -> str | None:
-    """A comment that ends above the declaration, with nothing but other declarations of the same group between."""
+def _before(lines: list[str], at: int, between: int) -> str | None:
+    """A comment that ends above the declaration; with nothing between, or up to ``between`` lines of other declarations
+    of the same group."""
     index = at - 1
-    blanks = 0
-    while index >= 0 and at - index <= _LONGEST:
+    while index >= 0:
         text = lines[index].strip()
         if text.endswith("*/"):
             begin = _block_start(lines, index)
-            if begin is None or lines[begin].strip().startswith("/*"):
-                return None if begin is None else "\n".join(lines[begin : index + 1])
-            text = _split(lines[begin])[0].strip()  # a comment behind another declaration: part of the group
-            index = begin
+            if begin is None:
+                return None
+            if lines[begin].lstrip().startswith("/*"):
+                return "\n".join(lines[begin : index + 1])
+            index = begin  # a comment beside another declaration of the group
         elif text.startswith("//"):
             begin = index
-            while begin and lines[begin - 1].strip().startswith("//"):
+            while begin and lines[begin - 1].lstrip().startswith("//"):
                 begin -= 1
             return "\n".join(lines[begin : index + 1])
-        if not text:
-            blanks += 1
-            if blanks > 1 or index < at - 1:
-                return None
-        elif text.startswith("#") or text.endswith(("{", "}", "};")):
+        if between <= 0 or not text or text.startswith("#") or text.endswith(("{", "}", "};")):
             return None
+        between -= 1
         index -= 1
     return None
 
 
+def _above_empty_line(lines: list[str], at: int) -> str | None:
+    """A comment with one empty line below it; but not the file's own, which speaks of no declaration."""
+    if at < 3 or lines[at - 1].strip() or not lines[at - 2].rstrip().endswith("*/"):
+        return None
+    begin = _block_start(lines, at - 2)
+    return "\n".join(lines[begin : at - 1]) if begin and lines[begin].lstrip().startswith("/*") else None
+
+
 def _block_start(lines: list[str], at: int) -> int | None:
-    while at >= 0:
-        if "/*" in lines[at]:
-            return at
-        at -= 1
+    for index in range(at, max(at - _LONGEST_COMMENT, -1), -1):
+        if "/*" in lines[index]:
+            return index
     return None
 
 
@@ -110,11 +128,10 @@ def _plain(comment: str) -> str:
     if text.startswith("/*"):
         text = re.sub(r"^/\*[*!]*<?", "", text)
         text = re.sub(r"\**\*/$", "", text)
+    each = text.startswith("//")
     words = [_DECORATION.sub("", line).rstrip() for line in text.split("\n")]
     words = ["" if _RULE.match(line) else line for line in words]
-    while words and not words[0].strip():
-        words.pop(0)
-    while words and not words[-1].strip():
-        words.pop()
-    indent = min((len(line) - len(line.lstrip()) for line in words[1:] if line.strip()), default=0)
-    return "\n".join([words[0].strip(), *(line[indent:] for line in words[1:])]) if words else ""
+    if words[0] and not each:  # the first line begins where the mark ends, and not where the others do
+        words[0] = words[0].strip()
+        return "\n".join([words[0], *textwrap.dedent("\n".join(words[1:])).split("\n")]).strip()
+    return textwrap.dedent("\n".join(words)).strip("\n").rstrip()

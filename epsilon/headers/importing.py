@@ -122,7 +122,9 @@ def _is_nothing(value: Any) -> bool:
 
 def _listed(given: Any) -> list[Any]:
     """One, or several."""
-    if isinstance(given, (str, bytes, os.PathLike, Library)) or not isinstance(given, Iterable):
+    if isinstance(given, (str, Library)):
+        return [given]
+    if isinstance(given, (bytes, os.PathLike)) or not isinstance(given, Iterable):
         return [given]
     return list(given)
 
@@ -131,12 +133,14 @@ def _spelled(header: Any, given: Mapping[str, Any]) -> str:
     """All that is asked for as one text; where paths may be relative, with the folder that they are relative to."""
 
     def plain(value: Any) -> Any:
-        if isinstance(value, os.PathLike):
-            return ("path", os.fspath(value))
-        if isinstance(value, Mapping):
-            return {plain(name): plain(one) for name, one in value.items()}
         if type(value) in (str, bytes, int, float, bool, type(None)):
             return value
+        if type(value) in (list, tuple):
+            return [plain(one) for one in value]
+        if isinstance(value, Mapping):
+            return [(plain(name), plain(one)) for name, one in value.items()]
+        if isinstance(value, os.PathLike):
+            return ("path", os.fspath(value))
         if isinstance(value, (str, bytes)):  # Hy's own, say
             return str(value)
         return [plain(one) for one in value] if isinstance(value, Iterable) else repr(value)
@@ -144,7 +148,7 @@ def _spelled(header: Any, given: Mapping[str, Any]) -> str:
     words = plain(_listed(header))
     relative = any(not isinstance(word, str) or word.startswith(".") for word in words) or "include_dirs" in given
     folder = os.getcwd() if relative or "cflags" in given else ""
-    return repr((words, sorted(plain(given).items()), folder))
+    return repr((words, [(name, plain(given[name])) for name in sorted(given)], folder))
 
 
 def _libraries(library: Any) -> list[Library]:

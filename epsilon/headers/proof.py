@@ -13,6 +13,7 @@ from typing import Any
 from epsilon.declarator import Body, Names, Reader, parse_body
 from epsilon.errors import ForeignTypeError
 from epsilon.headers.facts import Facts
+from epsilon.headers.names import HeaderStruct
 from epsilon.layout import Rules, check_members, place
 from epsilon.structs import Layout
 from epsilon.typesystem import TYPEDEFS, WORDS, Array, CType, StructCType
@@ -46,11 +47,19 @@ class Layouts(Names):
         name = f"{kind} {tag}"
         own = self._made.get(name)
         if own is None:
-            own = self._made[name] = StructCType(kind, tag, ("header's", next(_serials)))
             record = self.facts.records.get(name)
-            if record is not None and record.definition is not None:
-                fill(own, parse_body(record.definition, self.define, self))
+            serial = ("header's", next(_serials))
+            if record is None or record.definition is None:
+                own = StructCType(kind, tag, serial)
+            else:  # read when its layout is wanted: two structs may name each other
+                own = HeaderStruct(kind, tag, serial)
+                own.names, own.definition = self, record.definition
+            self._made[name] = own
         return own
+
+    def complete(self, found: HeaderStruct) -> None:
+        """Read the members of a struct."""
+        fill(found, parse_body(found.definition, self.define, self))
 
     def define(self, body: Body) -> StructCType:
         return fill(StructCType(body.kind, body.tag or "(nameless)", ("header's", next(_serials))), body)

@@ -57,6 +57,7 @@ class _Facts:
         #: where the compiler has the members of each struct
         self._placed: dict[str, dict[str, proof.Placed]] = {}
         self.facts.files, self.facts.own, self.facts.proved = unit.files, unit.own, True
+        self.facts.search = unit.search
 
     def make(self) -> Facts:
         for index, words in self.answers.unreadable.items():

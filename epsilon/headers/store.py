@@ -14,12 +14,13 @@ from _collections_abc import Mapping  # collections.abc, without all of collecti
 from time import time_ns
 
 from epsilon import cache, compiler
-from epsilon.headers.facts import TABLES, Facts
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
+
+    from epsilon.headers.facts import Facts
 
 _KIND = "headers"
 #: of the layout of an entry; ``marshal``'s own differs between Pythons
@@ -30,7 +31,7 @@ _ENVIRONMENT = ("PKG_CONFIG", "PKG_CONFIG_PATH", "PKG_CONFIG_LIBDIR", "PKG_CONFI
 _TICK = 2_000_000_000
 
 
-def facts_of(asked: str, work_out: Callable[[], tuple[Facts, list[str]]]) -> Facts:
+def facts_of(asked: str, work_out: Callable[[], tuple[Facts, list[str]]]) -> Facts | KeptFacts:
     """The facts for what is ``asked`` for, which is a text that says everything: those of the cache if they still hold,
     else those that ``work_out()`` gives, with the paths of further files that they rest on."""
     environment = [f"{name}={os.environ.get(name)}" for name in _ENVIRONMENT]
@@ -49,7 +50,7 @@ def facts_of(asked: str, work_out: Callable[[], tuple[Facts, list[str]]]) -> Fac
     return found
 
 
-def _kept(key: str) -> Facts | None:
+def _kept(key: str) -> KeptFacts | None:
     data = cache.read(_KIND, key)
     if data is None:
         return None
@@ -64,19 +65,24 @@ def _kept(key: str) -> Facts | None:
     return facts
 
 
-class KeptFacts(Facts):
-    """Facts from the cache, of which a table is read when it is first asked for."""
+class KeptFacts:
+    """``Facts`` from the cache, of which a table is read when it is first asked for."""
 
-    __slots__ = ("_kept",)
+    own: set[int]
+    proved: bool
+    wrappers: str | None
+    search: list[str]
 
     def __init__(self, kept: dict[str, bytes]):
         self._kept = kept
 
     def __getattr__(self, name: str) -> Any:
-        if name not in TABLES and name != "files":
+        if name[:1] == "_" or name not in self._kept:
             raise AttributeError(f"facts have no {name!r}")
         found = marshal.loads(self._kept[name])
         if name != "files":
+            from epsilon.headers.facts import TABLES  # whose namedtuples take a millisecond to make
+
             found = Rows(found, TABLES[name])
         setattr(self, name, found)
         return found
@@ -105,6 +111,8 @@ class Rows(Mapping):
 
 def _entry(facts: Facts) -> tuple:
     """The facts without a class of our own, for ``marshal``."""
+    from epsilon.headers.facts import TABLES
+
     tables = {name: {key: tuple(row) for key, row in getattr(facts, name).items()} for name in TABLES}
     tables["enums"] = {key: (tuple(map(tuple, row[0])), *row[1:]) for key, row in tables["enums"].items()}
     kept = {name: marshal.dumps(table) for name, table in tables.items()}

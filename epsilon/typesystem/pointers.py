@@ -77,7 +77,8 @@ class Pointer(PointerLike):
     @property
     def wants(self) -> str:
         if self.code == "P":
-            return "None, a pointer, struct, array, callback or function (an int is no pointer)"
+            buffer = ", a buffer" if self.const else ""
+            return f"None, a pointer, struct, array{buffer}, callback or function (an int is no pointer)"
         buffers = f", or a {'' if self.const else 'writable '}buffer" if self.target.code in _CHARACTER_SIZED else ""
         return f"None, a pointer to {self.target.spelling}{buffers}"
 
@@ -104,6 +105,8 @@ class Pointer(PointerLike):
             foreign = foreign_address(value)
             if foreign is not None:
                 return foreign
+            if self.const and has_buffer(value):
+                return view(value, False, self)
             if not isinstance(value, (int, str, bytes)):
                 raise self.refusal(value, f"{self.wants}; any Python object passes as an :object, which has its handle "
                                           "for the length of the call, or as object_handle(object)")  # fmt: skip
