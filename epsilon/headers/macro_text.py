@@ -132,7 +132,7 @@ def objection(words: list[tuple[str, str]], types: Collection[str]) -> str | Non
         return "empty"
     names = {word for kind, word in words if kind == "name"}
     marks = {word for kind, word in words if kind == "other"}
-    if place := next((name for name in names if name.startswith("epsilon_place")), None):
+    if place := next((word for _, word in words if word.startswith("epsilon_place")), None):
         return f"not the same everywhere: it uses {place.removeprefix('epsilon_place')}"
     if names & _FUNCTION_NAMES:
         return "not the same everywhere: it is the name of the function around it"
