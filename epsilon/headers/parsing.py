@@ -23,8 +23,9 @@ Function = namedtuple("Function", ["prototype", "symbol", "notes", "place", "inl
 Variable = namedtuple("Variable", ["declaration", "symbol", "place"])
 #: ``spelled`` is what C calls it; ``members`` are ``Member``s, None where it is only named
 Record = namedtuple("Record", ["definition", "spelled", "members", "place"])
-#: ``path`` is as C reaches it from the struct; ``type`` the C text of its type with ``%s`` for a name, or None
-Member = namedtuple("Member", ["path", "is_bits", "type"])
+#: ``path`` is as C reaches it from the struct; ``kind`` is "bits" for a bit-field, "flexible" for an array without a
+#: length, else ""; ``type`` the C text of its type with ``%s`` for a name, or None where it has no name
+Member = namedtuple("Member", ["path", "kind", "type"])
 #: ``names`` are ``(name, line)`` pairs; ``spelled`` what C calls the enum, or None
 Enum = namedtuple("Enum", ["names", "spelled", "place"])
 Typedef = namedtuple("Typedef", ["declaration", "place"])
@@ -112,7 +113,7 @@ class Declarations:
             self._take(plains[index], starts[index], nodes)
 
     def _refuse(self, piece: Piece, reason: str) -> None:
-        kind, name = _guess(piece.tokens)
+        kind, name = guess(piece.tokens)
         self.refused.setdefault(name, (kind, (piece.file, piece.lines[0]), reason))
 
     # --- from the tree ---
@@ -129,8 +130,8 @@ class Declarations:
             try:
                 self._declare(node)
             except Unreadable as error:
-                name = getattr(node, "name", None) or _guess(plain.piece.tokens)[1]
-                kind = "typedef" if isinstance(node, c_ast.Typedef) else _guess(plain.piece.tokens)[0]
+                name = getattr(node, "name", None) or guess(plain.piece.tokens)[1]
+                kind = "typedef" if isinstance(node, c_ast.Typedef) else guess(plain.piece.tokens)[0]
                 self.refused.setdefault(name, (kind, self._place(node), str(error)))
 
     def _place(self, node: c_ast.Node) -> Place:
@@ -242,8 +243,8 @@ class Declarations:
             return self._types[tokens[0]]
         try:
             lines = [self._plain.piece.lines[0]] * (len(tokens) + 2)
-            plain = Plain(Piece(["typedef", *tokens, "epsilon_type"], lines, self._plain.piece.file, 0, False),
-                          self.constants, self._typeofs)  # fmt: skip
+            piece = Piece(["typedef", *tokens, "epsilon_type"], lines, self._plain.piece.file, 0, False, lines[0])
+            plain = Plain(piece, self.constants, self._typeofs)
             known = [one for one in plain.names if one in self._known or _ALWAYS_TYPES.fullmatch(one)]
             tree = self._parser.parse("".join(f"typedef int {one}; " for one in known) + f"\n{plain.text};")
         except Exception:
@@ -393,10 +394,12 @@ class Declarations:
         nameless = isinstance(pointed.type, (c_ast.Struct, c_ast.Union, c_ast.Enum)) and (
             pointed.type.name is None and id(pointed.type) not in self._tags
         )
-        yield Member(name, one.bitsize is not None, None if nameless else self._spell(one.type, "%s"))
+        flexible = isinstance(one.type, c_ast.ArrayDecl) and one.type.dim is None
+        kind = "bits" if one.bitsize is not None else "flexible" if flexible else ""
+        yield Member(name, kind, None if nameless else self._spell(one.type, "%s"))
         if nameless and inner is pointed.type and not isinstance(inner, c_ast.Enum):
             for member in self._body(inner)[1]:
-                yield Member(f"{path}.{member.path}", member.is_bits, member.type)
+                yield Member(f"{path}.{member.path}", member.kind, member.type)
 
     def _note_transparent(self, name: str, node: c_ast.Node) -> None:
         inner = node.type if isinstance(node, c_ast.TypeDecl) else None
@@ -486,7 +489,7 @@ def _said(error: Exception) -> str:
     return f"its syntax is not known, at {found[1]!r}" if found else f"its syntax is not known: {words}"
 
 
-def _guess(tokens: Sequence[str]) -> tuple[str, str]:
+def guess(tokens: Sequence[str]) -> tuple[str, str]:
     """What a declaration that cannot be read declares, and its name."""
     plain: list[str] = []
     index = 0

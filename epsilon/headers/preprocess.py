@@ -63,6 +63,20 @@ class Unit:
             yield file, number, line
             number += 1
 
+    def leave_out(self, places: set[tuple[int, int]]) -> None:
+        """Empty the lines of ``text`` that stand at these places: ``(file index, line number)``."""
+        file = number = 0
+        kept = []
+        for line in self.text.split("\n"):
+            marker = MARKER.match(line) if line.startswith("# ") else None
+            if marker:
+                file, number = self._index[marker[2]], int(marker[1])
+                kept.append(line)
+                continue
+            kept.append("" if (file, number) in places and not line.startswith("#") else line)
+            number += 1
+        self.text = "\n".join(kept)
+
     def _own(self) -> set[int]:
         named = self._named()
         own = set()

@@ -20,8 +20,8 @@ RECORDS = frozenset(("struct", "union", "enum"))
 ATTRIBUTES = frozenset(("__attribute__", "__attribute", "_Alignas", "alignas", "__declspec"))
 
 #: An external declaration without its ``;``: its tokens, their lines, the index of its file, the ``#pragma pack`` that
-#: it stands under, and whether it is a function with a body.
-Piece = namedtuple("Piece", ["tokens", "lines", "file", "pack", "body"])
+#: it stands under, whether it is a function with a body, and its last line.
+Piece = namedtuple("Piece", ["tokens", "lines", "file", "pack", "body", "last"])
 
 
 def tokens_of(text: str) -> list[str]:
@@ -70,7 +70,7 @@ def pieces(unit: Unit) -> Iterator[Piece]:
                 elif token in _CLOSING:
                     depth -= 1
                     if in_body and depth == left_out:
-                        yield Piece(tokens, lines, file, pack, True)
+                        yield Piece(tokens, lines, file, pack, True, line)
                         tokens, lines, left_out, in_body = [], [], None, False
                     continue
                 if in_body or depth > left_out or token not in (",", ";"):
@@ -88,7 +88,7 @@ def pieces(unit: Unit) -> Iterator[Piece]:
                     if _is_old_style(tokens):  # the parameters' declarations, and the body, follow
                         pass
                     elif tokens:
-                        yield Piece(tokens, lines, file, pack, False)
+                        yield Piece(tokens, lines, file, pack, False, line)
                         tokens, lines = [], []
                         continue
                     else:
@@ -101,7 +101,7 @@ def pieces(unit: Unit) -> Iterator[Piece]:
             tokens.append(token)
             lines.append(line)
     if tokens:
-        yield Piece(tokens, lines, file, pack, False)
+        yield Piece(tokens, lines, file, pack, False, lines[-1])
 
 
 def _packed(arguments: str, pack: int, packs: list[tuple[str, int]]) -> int:

@@ -67,6 +67,7 @@ from epsilon.typesystem.scalars import (
     Void,
     WideCharacter,
 )
+from epsilon.typesystem.uncarried import COMPLEX, EXTENDED, Uncarried, vector
 from epsilon.typesystem.words import SYSTEM_TYPEDEFS, TYPEDEFS, VOID, WORDS
 
 __all__ = [
@@ -77,12 +78,14 @@ __all__ = [
     "CData",
     "CHARACTER_POINTER",
     "CHAR_IS_SIGNED",
+    "COMPLEX",
     "CType",
     "Character",
     "Complex",
     "Converted",
     "Direction",
     "ENUMS",
+    "EXTENDED",
     "FunctionPointer",
     "FunctionType",
     "Handed",
@@ -104,6 +107,7 @@ __all__ = [
     "TAGS",
     "TYPEDEFS",
     "TypeObject",
+    "Uncarried",
     "UserType",
     "VOID",
     "VOID_POINTER",
@@ -132,6 +136,7 @@ __all__ = [
     "same_representation",
     "tagged",
     "told",
+    "vector",
     "view",
     "way_of",
 ]
