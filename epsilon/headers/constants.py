@@ -14,6 +14,7 @@ from epsilon.headers import probing
 from epsilon.headers.definitions import Definition, Definitions
 from epsilon.headers.facts import Constant, Facts, Function, Skipped, Variable
 from epsilon.headers.macro_text import UNBALANCED, expand, objection, swallowing, tokens, unknown
+from epsilon.headers.mending import mended
 from epsilon.headers.objectfile import ObjectFile
 from epsilon.headers.values import real, string
 
@@ -179,7 +180,7 @@ class _Finder:
             if _literal_prefix(text) is None and any(kind in ("name", "string") for kind, _ in tokens(text)):
                 assigned = f"struct epsilon_nowhere nowhere; nowhere = ({text});"
                 lines.append(probing.probe(2 * number + 2, f"void epsilon_type_{number}(void) {{ {assigned} }}"))
-        complaints = probing.complaints(self.unit, "\n".join(lines))
+        complaints = probing.complaints(self.unit, "\n".join(lines)).probes
         types = {}
         for number, name in enumerate(list(expressions)):
             if complaint := complaints.get(2 * number + 1):
@@ -191,9 +192,10 @@ class _Finder:
     def values(self, expressions: dict[str, str], types: dict[str, str]) -> None:
         """Compile the constants, and read their values.
 
-        A header may hold a mistake of its own, so that it makes no object file; then what needs none of it is left.
+        A header with a mistake of its own makes no object file; then it is mended, or else done without.
         """
-        for plain in (self.definitions.plain, self.definitions.plain, ""):
+        plain = self.definitions.plain
+        for attempt in range(4):
             if not expressions:
                 return
             image, refused = probing.compiled(self.unit, self.variables(plain, expressions))
@@ -201,8 +203,9 @@ class _Finder:
                 self.read(image, expressions, types)
                 return
             for number, name in reversed(list(enumerate(expressions, 1))):
-                if number in refused:
-                    self.skip(name, _reason(expressions.pop(name), refused[number]))
+                if number in refused.probes:
+                    self.skip(name, _reason(expressions.pop(name), refused.probes[number]))
+            plain = mended(plain, refused.header) if attempt < 2 else ""
         for name in expressions:
             self.skip(name, "the compiler makes nothing of this header")
 

@@ -10,7 +10,8 @@ from epsilon.headers.definitions import Definitions
 
 TOKEN = re.compile(
     r"""\s*(?:(?P<string>(?:u8|[uUL])?"(?:[^"\\]|\\.)*")|(?P<character>(?:u8|[uUL])?'(?:[^'\\]|\\.)*')
-    |(?P<number>\.?\d(?:[eEpP][+-]|[\w.])*)|(?P<name>[^\W\d][\w$]*)|(?P<other>\S))""",
+    |(?P<number>\.?\d(?:[eEpP][+-]|[\w.])*)|(?P<name>[^\W\d][\w$]*)
+    |(?P<other>->|\+\+|--|<<=?|>>=?|[-+*/%&|^<>=!]=|&&|\|\||\.\.\.|\S))""",
     re.X,
 )
 _EXPANSION = re.compile(r"epsilon_macro_(\d+)_is\b(.*?)\bepsilon_macro_end", re.S)
@@ -105,15 +106,15 @@ def swallowing(definitions: Definitions) -> set[str]:
     return found
 
 
-def expand(unit, texts: Iterable[tuple[str, str]]) -> dict[str, str]:
+def expand(unit, texts: Iterable[tuple[str, str]], places: bool = False) -> dict[str, str]:
     """What the preprocessor makes of each text behind the headers; ``texts`` are pairs of a macro and a text.
 
-    A macro that is not defined there has no expansion.  What depends on its place keeps a name for it that is refused
-    as not declared.
+    A macro that is not defined there has no expansion.  What depends on its place, such as ``__LINE__``, is left as a
+    name that ``objection`` refuses, unless ``places`` are wanted.
     """
     asked = list(texts)
     lines = [unit.prelude]
-    for name in _PLACES:
+    for name in _PLACES if not places else ():
         lines.append(f"#undef {name}\n#define {name} epsilon_place{name}")
     for number, (name, text) in enumerate(asked):
         lines.append(f"#ifdef {name}\nepsilon_macro_{number}_is {text} epsilon_macro_end\n#endif")
@@ -132,7 +133,7 @@ def objection(words: list[tuple[str, str]], types: Collection[str]) -> str | Non
         return "empty"
     names = {word for kind, word in words if kind == "name"}
     marks = {word for kind, word in words if kind == "other"}
-    if place := next((name for name in names if name.startswith("epsilon_place")), None):
+    if place := next((word for _, word in words if word.startswith("epsilon_place")), None):
         return f"not the same everywhere: it uses {place.removeprefix('epsilon_place')}"
     if names & _FUNCTION_NAMES:
         return "not the same everywhere: it is the name of the function around it"

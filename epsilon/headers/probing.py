@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from collections import namedtuple
 from collections.abc import Iterable
 
 from epsilon import compiler
@@ -17,11 +18,12 @@ from epsilon.headers.objectfile import ObjectFile
 
 WHAT = "reading a header's macros"
 _PROBE = "epsilon-probe"  #: the file that the probes' lines are of
+#: The first word about each refused probe, by its number; and about lines of the headers, by file and line.
+Complaints = namedtuple("Complaints", ["probes", "header"])
 #: no warnings, all errors, each in one line
 _QUIET = ("-w", "-fmax-errors=0", "-fno-diagnostics-show-caret", "-fdiagnostics-color=never")
 _CLANG_QUIET = ("-w", "-ferror-limit=0", "-fno-caret-diagnostics", "-fno-color-diagnostics")
-_COMPLAINT = re.compile(rf"^{_PROBE}:(\d+):(?:\d+:)? (?:fatal )?error: (.*)$", re.M)
-_ERROR = re.compile(r"^.+:\d+:(?:\d+:)? (?:fatal )?error: ", re.M)
+_ERROR = re.compile(r"^(.+?):(\d+):(?:\d+:)? (?:fatal )?error: (.*)$", re.M)
 
 #: what has another type than anything: the compiler names the type of what is assigned to it
 NOWHERE = "struct epsilon_nowhere { char none; };\n"
@@ -50,17 +52,27 @@ def options(unit) -> list[str]:
     return [*kept, *(_CLANG_QUIET if clang else _QUIET), "-fno-lto"]
 
 
-def complaints(unit, text: str, arguments: Iterable[str] = ("-fsyntax-only",)) -> dict[int, str]:
-    """The compiler's first word about each probe in ``text`` that it refuses, by the probe's number.
-
-    ``CompilerError`` if it fails without complaining of a line at all.
-    """
+def complaints(unit, text: str, arguments: Iterable[str] = ("-fsyntax-only",)) -> Complaints:
+    """What the compiler refuses in ``text``.  ``CompilerError`` if it fails without complaining of a line."""
     status, _, said = compiler.run([*options(unit), *arguments], text, WHAT)
-    found: dict[int, str] = {}
-    for number, words in _COMPLAINT.findall(said):
-        found.setdefault(int(number), words)
-    if status and not _ERROR.search(said):
+    found = complaints_in(said)
+    if status and not found.probes and not found.header:
         raise CompilerError(f"{WHAT}: the compiler ended with {status}:\n{said.strip()}")
+    return found
+
+
+def complaints_in(said: str) -> Complaints:
+    """What the compiler's words ``said`` complain of.
+
+    >>> complaints_in("epsilon-probe:3:9: error: no\\na.h:5:1: error: unknown type name 'x'")
+    Complaints(probes={3: 'no'}, header={('a.h', 5): "unknown type name 'x'"})
+    """
+    found = Complaints({}, {})
+    for file, line, words in _ERROR.findall(said):
+        if file == _PROBE:
+            found.probes.setdefault(int(line), words)
+        else:
+            found.header.setdefault((file, int(line)), words)
     return found
 
 
@@ -72,11 +84,11 @@ def spelled_type(complaint: str) -> str | None:
     return found[1]
 
 
-def compiled(unit, text: str) -> tuple[ObjectFile | None, dict[int, str]]:
-    """The object file that ``text`` makes, or None and the probes that the compiler refuses."""
+def compiled(unit, text: str, arguments: Iterable[str] = ()) -> tuple[ObjectFile | None, Complaints]:
+    """The object file that ``text`` makes, or None where there are complaints."""
     with tempfile.TemporaryDirectory(prefix="epsilon-probe-") as folder:
         path = os.path.join(folder, "probe.o")
-        refused = complaints(unit, text, ("-c", "-O0", "-g0", "-o", path))
+        refused = complaints(unit, text, ("-c", "-O0", "-g0", *arguments, "-o", path))
         if not os.path.exists(path):
             return None, refused
         with open(path, "rb") as file:
