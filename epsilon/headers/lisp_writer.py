@@ -35,7 +35,8 @@ def write(outline: Outline, title: str) -> str:
     text = "\n".join(body)
     macros = [macro for macro in _MACROS if f"({macro} " in text]
     names = [name for name in ("expect-layout",) if f"({name} " in text]
-    lines = [f'"{_escaped(title)}"', ""]
+    escaped = title.replace("\\", "\\\\").replace('"', '\\"')
+    lines = [f'"{escaped}"', ""]
     if macros:  # what loads a compiled module needs their expansions only
         lines.append(f"(eval-when-compile (require epsilon [{' '.join(macros)}]))")
     if names:
@@ -219,9 +220,14 @@ def _functions(functions: Sequence[Bound]) -> Iterator[str]:
         yield from (f"  {prototype(each)};" for each in found)
         yield f'  " :library {literal(library)} :as _functions_{index} :lazy True)'
     listed = " ".join(f"_functions_{index}" for index in range(1, len(blocks) + 1))
-    renamed = " ".join(f'"{name}" "{symbol}"' for name, symbol in names.items())
     yield "(import epsilon.lazy [attributes])"
-    yield f"(setv [__getattr__ __dir__] (attributes (globals) {listed}{f' :names {{{renamed}}}' if names else ''}))"
+    if not names:
+        yield f"(setv [__getattr__ __dir__] (attributes (globals) {listed}))"
+        return
+    yield f"(setv [__getattr__ __dir__] (attributes (globals) {listed} :names {{"
+    lines = wrapped([f'"{name}" "{symbol}"' for name, symbol in names.items()], " ", 114)
+    yield from lines[:-1]
+    yield f"{lines[-1]}}}))"
 
 
 def _defshared(found: Bound) -> str:

@@ -15,8 +15,9 @@ from epsilon.declarator import RESERVED, Body, Names, Reader, parse_body
 from epsilon.errors import ForeignError, ForeignTypeError
 from epsilon.expressions import compound_types
 from epsilon.headers.facts import Facts
-from epsilon.typesystem import TYPEDEFS, WORDS, Array, CType, FunctionPointer, FunctionType, Pointer
+from epsilon.typesystem import TYPEDEFS, VOID, WORDS, Array, CType, FunctionPointer, FunctionType, Pointer
 from epsilon.typesystem.enumerations import underlying
+from epsilon.typesystem.uncarried import EXTENDED, Uncarried
 
 #: ``text`` is the type that the typedef stands for, None of ``typedef struct name name``; ``record`` is the variable of
 #: the struct that it names, or None
@@ -136,7 +137,8 @@ class _Typedefs(dict):
             raise KeyError(name)
         declaration = self.names.facts.typedefs[name].declaration
         found = self.names.read(declaration)[1]
-        written_out = is_reserved(name) or _is_enum(self.names.facts, declaration)
+        never = found is VOID or found is EXTENDED["__builtin_va_list"]
+        written_out = never or is_reserved(name) or _is_enum(self.names.facts, declaration)
         made = self[name] = found if written_out else Standing("", name)
         return made
 
@@ -191,9 +193,8 @@ class Outliner:
         for name, row in facts.typedefs.items():
             if row.place[0] in facts.own:
                 self.typedef(name)
-        for key, row in facts.records.items():
-            if row.place[0] in facts.own:
-                self.record(key)
+        for key in facts.records:
+            self.own_record(key)
         for tag, row in facts.enums.items():
             if row.place[0] not in facts.own:
                 continue
@@ -205,7 +206,8 @@ class Outliner:
         for name, row in facts.constants.items():
             outline.constants.append(Value(self.short(name), name, row.value))
         for name, row in facts.skipped.items():
-            outline.leave_out(name, f"{row.kind}: {row.reason}")
+            if row.kind != "macro":  # most macros are no constants
+                outline.leave_out(name, f"{row.kind}: {row.reason}")
         return outline
 
     def attempt(self, name: str, make: Callable[[], None]) -> None:
@@ -238,7 +240,7 @@ class Outliner:
         """See that what a declaration rests on is defined before it; ``ForeignTypeError`` where it is left out."""
         for standing in (each for found in types for each in mentioned(found)):
             if standing.kind:
-                self.record(f"{standing.kind} {standing.name}")
+                self.own_record(f"{standing.kind} {standing.name}")
                 continue
             self.typedef(standing.name)
             if self._done.get(standing.name):
@@ -258,8 +260,23 @@ class Outliner:
                 raise ForeignTypeError(f"{key} is opaque")
             if self._done.get(key):
                 raise ForeignTypeError(f"it needs {key}, which is left out")
+        elif isinstance(found, Uncarried) and found.name.startswith("struct "):
+            raise ForeignTypeError(f"it holds a {found.name}, which the compiler alone knows")
         elif isinstance(found, Standing):
             self.need_value(_element(self.names.read(self.facts.typedefs[found.name].declaration)[1]))
+
+    def need_carried(self, found: CType) -> None:
+        """Refuse a type whose values Python has none for: it cannot be passed, and binding it would fail."""
+        if isinstance(found, Uncarried):
+            raise ForeignTypeError(f"what Python cannot carry: {found.name}")
+        for member in found.body.members if isinstance(found, Inline) else ():
+            self.need_carried(_element(member.ctype))
+        if isinstance(found, Standing) and not found.kind:
+            self.need_carried(self.names.read(self.facts.typedefs[found.name].declaration)[1])
+        elif isinstance(found, Standing) and self.is_defined(f"{found.kind} {found.name}"):
+            body = parse_body(self.facts.records[f"{found.kind} {found.name}"].definition, Inline, self.names)
+            for member in body.members:
+                self.need_carried(_element(member.ctype))
 
     def typedef(self, name: str) -> None:
         if name in self._done or name in self._busy or name in TYPEDEFS:
@@ -283,9 +300,9 @@ class Outliner:
             key = f"{found.kind} {found.name}"
             if found.name == name:
                 self.outline.opaque.append(Alias(name, plain(name), None if found.kind == "struct" else found, None))
-            self.record(key)
+            self.own_record(key)
             if found.name != name:
-                there = self.is_defined(key) and not self._done.get(key)
+                there = key in self._done and self._done[key] is None
                 record = self.variable(found.name, f"{found.kind}_") if there else None
                 self.outline.types.append(Alias(name, plain(name), found, record))
             return
@@ -298,6 +315,11 @@ class Outliner:
 
     def is_defined(self, key: str) -> bool:
         return key in self.facts.records and self.facts.records[key].definition is not None
+
+    def own_record(self, key: str) -> None:
+        """A struct of the headers that were named; one of others counts where it lies in another or goes by value."""
+        if key in self.facts.records and self.facts.records[key].place[0] in self.facts.own:
+            self.record(key)
 
     def record(self, key: str) -> None:
         if not self.is_defined(key) or key in self._done or key in self._busy:
@@ -356,6 +378,8 @@ class Outliner:
         if not isinstance(found, FunctionType):
             raise ForeignTypeError("functions that a typedef declares")
         self.need(found.result, *found.parameters)
+        for each in (found.result, *found.parameters):
+            self.need_carried(each)
         parameters = list(zip(names, found.parameters, strict=True))
         self.outline.functions.append(
             Bound(self.short(name), name, row.symbol, library.name, found.result, parameters, found.variadic)
@@ -399,7 +423,7 @@ def in_blocks(functions: Sequence[Bound]) -> tuple[dict[str, list[Bound]], dict[
     """The functions by library, each symbol once, and the names that are not the symbols': name → symbol."""
     blocks: dict[str, dict[str, Bound]] = {}
     names: dict[str, str] = {}
-    for found in functions:
+    for found in functions:  # two names may be one symbol's
         blocks.setdefault(found.library, {}).setdefault(found.symbol, found)
         if found.variable != found.symbol:
             names[found.variable] = found.symbol

@@ -140,8 +140,12 @@ def _functions(functions: Sequence[Bound]) -> Iterator[str]:
         yield "    lazy=True,"
         yield ")"
     listed = ", ".join(f"_functions_{index}" for index in range(1, len(blocks) + 1))
-    renamed = f", names={names!r}" if names else ""
-    yield f"__getattr__, __dir__ = attributes(globals(), {listed}{renamed})"
+    if not names:
+        yield f"__getattr__, __dir__ = attributes(globals(), {listed})"
+        return
+    yield f"__getattr__, __dir__ = attributes(globals(), {listed}, names={{"
+    yield from wrapped([f"{quoted(name)}: {quoted(symbol)}," for name, symbol in names.items()], "   ")
+    yield "})"
 
 
 # --- the stub -------------------------------------------------------------------------------------------------------
