@@ -237,7 +237,7 @@ def _defshared(found: Bound) -> str:
     ] + ["..."] * found.variadic
     names = f"{lisp_name(found.variable)} {literal(found.symbol)} {literal(found.library)}"
     head = f"(defshared {names} {lisp_type(found.result)}"
-    line = " ".join([head, *parameters]) + ")"
-    if len(line) <= 120:
-        return line
-    return "\n".join([head, *wrapped(parameters, " ", 118)]) + ")"
+    line = " ".join([head, *parameters])
+    if len(line) > 119:
+        line = "\n".join([head, *wrapped(parameters, " ", 118)])
+    return f"{line}\n  :doc {literal(found.doc)})" if found.doc else f"{line})"

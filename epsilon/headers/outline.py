@@ -9,11 +9,13 @@ from __future__ import annotations
 import keyword
 from collections import ChainMap, namedtuple
 from collections.abc import Callable, Iterator, Sequence
+from textwrap import shorten
 from typing import Any
 
 from epsilon.declarator import RESERVED, Body, Names, Reader, parse_body
 from epsilon.errors import ForeignError, ForeignTypeError
 from epsilon.expressions import compound_types
+from epsilon.headers.comments import comment_at
 from epsilon.headers.facts import Facts
 from epsilon.typesystem import TYPEDEFS, VOID, WORDS, Array, CType, FunctionPointer, FunctionType, Pointer
 from epsilon.typesystem.enumerations import underlying
@@ -25,7 +27,8 @@ Alias = namedtuple("Alias", ["name", "variable", "type", "record"])
 #: ``members`` are those of ``declarator.Body``; ``row`` is the record of the facts
 Structure = namedtuple("Structure", ["variable", "kind", "tag", "body", "row"])
 Enumerated = namedtuple("Enumerated", ["variable", "tag", "values", "type"])
-Bound = namedtuple("Bound", ["variable", "name", "symbol", "library", "result", "parameters", "variadic"])
+#: ``doc`` is the first paragraph of the header's comment, or an empty str
+Bound = namedtuple("Bound", ["variable", "name", "symbol", "library", "result", "parameters", "variadic", "doc"])
 Global = namedtuple("Global", ["variable", "name", "symbol", "library", "type", "const"])
 Value = namedtuple("Value", ["variable", "name", "value"])
 
@@ -382,8 +385,16 @@ class Outliner:
             self.need_carried(each)
         parameters = list(zip(names, found.parameters, strict=True))
         self.outline.functions.append(
-            Bound(self.short(name), name, row.symbol, library.name, found.result, parameters, found.variadic)
-        )
+            Bound(self.short(name), name, row.symbol, library.name, found.result, parameters, found.variadic,
+                  self.comment(row.place))
+        )  # fmt: skip
+
+    def comment(self, place: tuple[int, int]) -> str:
+        """The first paragraph of the header's comment on what stands there; none where functions are many."""
+        if len(self.facts.functions) > MOST:
+            return ""
+        paragraph = (comment_at(self.facts.files[place[0]], place[1]) or "").split("\n\n")[0]
+        return shorten(paragraph, 300, placeholder=" …")
 
     def global_variable(self, name: str, row: Any) -> None:
         library = self.library_of(row.symbol, "variable")

@@ -128,8 +128,7 @@ def _functions(functions: Sequence[Bound]) -> Iterator[str]:
         yield f"{variable} = epsilon.lib_open({quoted(library)})"
     if len(functions) <= MOST:
         for each in functions:
-            name = "" if each.variable == each.symbol else f", name={quoted(each.name)}"
-            yield f"{each.variable} = {libraries[each.library]}.bind({quoted(prototype(each))}{name})"
+            yield from _bound(each, libraries[each.library])
         return
     yield "# They are many: each is read when it is first asked for."
     for index, (library, found) in enumerate(blocks.items(), 1):
@@ -148,6 +147,20 @@ def _functions(functions: Sequence[Bound]) -> Iterator[str]:
     yield "})"
 
 
+def _bound(found: Bound, library: str) -> Iterator[str]:
+    options = [] if found.name == found.symbol else [f"name={quoted(found.name)}"]
+    if found.doc:
+        options.append(f"doc={quoted(found.doc)}")
+    arguments = [quoted(prototype(found)), *options]
+    line = f"{found.variable} = {library}.bind({', '.join(arguments)})"
+    if len(line) <= 120:
+        yield line
+        return
+    yield f"{found.variable} = {library}.bind("
+    yield from (f"    {argument}," for argument in arguments)
+    yield ")"
+
+
 # --- the stub -------------------------------------------------------------------------------------------------------
 
 
@@ -157,6 +170,9 @@ def write_stub(outline: Outline, title: str) -> str:
              "from epsilon.structs import Struct", "from epsilon.variables import ForeignVariable", ""]  # fmt: skip
     lines += [f"{each.variable}: Final[{type(each.value).__name__}]" for each in outline.constants]
     structs = {each.tag: each.variable for each in outline.types if isinstance(each, Structure)}
+    for each in outline.types:
+        if isinstance(each, Alias) and each.record is not None:
+            structs[each.name] = each.record
     taken = {each.variable for each in (*outline.constants, *outline.functions, *outline.variables)}
     taken.update(structs.values())
     for each in (*outline.opaque, *outline.types):
@@ -208,7 +224,7 @@ def _got(found: CType, structs: dict[str, str]) -> str:
         return "complex"
     if isinstance(found, String):
         return "str | None"
-    if isinstance(found, Standing) and found.kind:
+    if isinstance(found, Standing):
         return structs.get(found.name, "Any")
     return "Any"
 
