@@ -37,6 +37,7 @@ from epsilon.typesystem import (
     FunctionType,
     array_of,
     linked,
+    linked_result,
 )
 from epsilon.typesystem import hooks as type_hooks
 
@@ -242,7 +243,8 @@ def _specialised(prototype: Any, special: Mapping[Any, Any] | None, abi: str) ->
             result = ctype(expression)
         else:
             parameters[key] = ctype(expression)
-    return signature_of(result, linked(tuple(parameters), prototype.parameters), type_.variadic, abi)
+    types = linked(tuple(parameters), prototype.parameters)
+    return signature_of(linked_result(result, types, prototype.parameters), types, type_.variadic, abi)
 
 
 def _registered(symbols: tuple[str, ...]) -> Signature:
