@@ -161,7 +161,7 @@ arrays_pack(Converter *element, PyObject *args)
         Py_RETURN_NONE;
     if (PyList_CheckExact(value))
         return copy_list(element, value, pointer_type);
-    if (!PyObject_CheckBuffer(value))
+    if (!PyObject_CheckBuffer(value) || is_guarded(value))
         Py_RETURN_NONE;
     return lend_buffer(element, value, pointer_type, writable);
 }

@@ -90,6 +90,7 @@ Field = getattr(shim, "Field", None)
 address_of = Guarded.address.__get__
 is_alive = Guarded.alive.__get__
 kept_by = Guarded.kept.__get__
+exports_of = Guarded.exports.__get__
 leases_of = Guarded.leases.__get__
 owner_of = Guarded.owner.__get__
 pointer_type_of = Guarded.pointer_type.__get__

@@ -145,6 +145,12 @@ class ForeignMemory(_backend.Memory):
         """A cffi pointer to the first element, for plain cffi code; it does not keep the memory alive."""
         return cffi.cast(self.pointer_type, self.address)
 
+    def __bytes__(self) -> bytes:
+        """The memory as it is."""
+        if self.size < 0:
+            raise ForeignTypeError(f"{self!r} has no end that is known; take a slice, p[0:n]")
+        return bytes(cffi.buffer(cffi.cast(_CHARACTER_POINTER, self.address), self.size))
+
     @property
     def __array_interface__(self) -> dict[str, Any]:
         from epsilon.buffers import interface
