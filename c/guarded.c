@@ -337,6 +337,23 @@ guarded_lapse(Guarded *self, PyObject *where)
     return guarded_alive(self) ? finish_end(self, where) : NULL;
 }
 
+/* C keeps it, beyond any call: it cannot end until it is released. */
+static PyObject *
+guarded_hold(Guarded *self, PyObject *Py_UNUSED(none))
+{
+    if (!guarded_alive(self))
+        return NULL;
+    (self->root ? self->root : self)->exports++;
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+guarded_release(Guarded *self, PyObject *Py_UNUSED(none))
+{
+    (self->root ? self->root : self)->exports--;
+    Py_RETURN_NONE;
+}
+
 static PyObject *
 guarded_get_inflight(Guarded *self, void *Py_UNUSED(closure))
 {
@@ -442,6 +459,8 @@ guarded_dealloc(Guarded *self)
 static PyMethodDef guarded_methods[] = {
     {"end", (PyCFunction)guarded_end, METH_O, "End the memory; `where`, a text or a frame, is what a later use is told.  Raises if it has ended."},
     {"lapse", (PyCFunction)guarded_lapse, METH_O, "End memory that was never ours to keep, whoever uses it."},
+    {"hold", (PyCFunction)guarded_hold, METH_NOARGS, "From now on it cannot end, until it is released as often."},
+    {"release", (PyCFunction)guarded_release, METH_NOARGS, "It is held once less."},
     {"confine", (PyCFunction)guarded_confine, METH_NOARGS, "From now on it is there for this thread alone."},
     {NULL, NULL, 0, NULL},
 };
@@ -461,7 +480,7 @@ static PyGetSetDef guarded_getset[] = {
     {"ended_at", (getter)guarded_get_ended_at, NULL, "where it was freed", NULL},
     {"inflight", (getter)guarded_get_inflight, NULL, "the calls that C uses it in now", NULL},
     {"leases", (getter)guarded_get_leases, NULL, "how many zero-copy views there are of its bytes", NULL},
-    {"exports", (getter)guarded_get_exports, NULL, "how many buffers of it somebody looks at", NULL},
+    {"exports", (getter)guarded_get_exports, NULL, "how many buffers of it somebody looks at, and how often it is held", NULL},
     {"kept", (getter)guarded_get_kept, NULL, "a dict of what the memory points to, by address", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };

@@ -72,7 +72,7 @@ typedef struct Guarded {
     PyThreadState *user;    /* the thread of the calls in flight */
     int inflight;           /* calls that C uses it in; of the root */
     int ended_line;
-    int exports;            /* buffers of it that somebody looks at, of the root: it cannot end meanwhile (buffer.c) */
+    int exports;            /* of the root: who looks at buffers of it (buffer.c) or holds it; it cannot end meanwhile */
     char owns;              /* MALLOCED, POOLED, or 0 */
     char ended, readonly;
     char shared;            /* the calls in flight are those of several threads */

@@ -101,3 +101,5 @@ allocated_at = Guarded.allocated_at.__get__
 set_allocated_at = Guarded.allocated_at.__set__
 in_flight = Guarded.inflight.__get__
 end = Guarded.end
+hold = Guarded.hold
+release = Guarded.release

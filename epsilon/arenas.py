@@ -148,7 +148,8 @@ class Arena:
             while self._regions:
                 self._regions[-1].end(where)
                 self._regions.pop()
-        except BaseException:  # a call on another thread uses it
+        except BaseException:  # a call on another thread uses it, or somebody looks at a buffer: what is left lives on
+            self._open[:] = [region for region in self._open if region.alive]
             self._closed_at = None
             raise
         self._open.clear()

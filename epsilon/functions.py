@@ -421,7 +421,12 @@ def memory_ended(memory: Any) -> NoReturn:
 
 
 def memory_in_use(memory: Any) -> NoReturn:
-    if _backend.exports_of(memory):
+    from epsilon.ownership import kept_since
+
+    kept_at = kept_since(memory)
+    if kept_at is not None:
+        user = f"C keeps it since {kept_at}; foreign_release says when it does no longer"
+    elif _backend.exports_of(memory):
         user = "a buffer of it, such as a memoryview or a NumPy array, is in use; release it first"
     else:
         user = "it is in use by a call on another thread"

@@ -656,7 +656,29 @@ def struct_pointer(struct: Any) -> ForeignMemory:
     """
     if not isinstance(struct, Struct):
         raise ForeignTypeError(f"struct_pointer takes a struct, not {shorten(struct)}")
-    return ForeignMemory(type(struct).ctype, 1, _backend.address_of(struct), struct)
+    if type(struct).ctype.flexible is not None:
+        return FlexiblePointer(struct)
+    return ForeignMemory(type(struct).ctype, 1, _backend.address_of(struct), struct, _backend.is_readonly(struct))
+
+
+class FlexiblePointer(ForeignMemory):
+    """A pointer to a struct that ends with an array without a length: as large as that struct, which it gives."""
+
+    __slots__ = ("struct",)
+
+    def __new__(cls, struct: Struct) -> FlexiblePointer:
+        found, address, size = type(struct).ctype, _backend.address_of(struct), _backend.size_of(struct)
+        pointer, readonly = found.converter.pointer_type, _backend.is_readonly(struct)
+        self = _backend.Guarded.__new__(cls, pointer, size, found.alignment, address, struct, readonly)
+        self.element, self.count, self.struct = found, 1, struct
+        return self
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return super().__getitem__(index)
+        self._place(index)
+        _backend.address_of(self)  # raises once it has ended
+        return self.struct
 
 
 def array_taker(array: Array) -> Any:

@@ -212,8 +212,8 @@ class Guarded:
     """
 
     __slots__ = (
-        "__address", "__allocated_at", "__ended", "__ended_at", "__exports", "__inside", "__kept", "__leases", "__memory", "__owner",
-        "__pointer_type", "__readonly", "__root", "__size", "__weakref__",
+        "__address", "__allocated_at", "__ended", "__ended_at", "__exports", "__inside", "__kept", "__leases", "__memory",
+        "__owner", "__pointer_type", "__readonly", "__root", "__size", "__weakref__",
     )  # fmt: skip
 
     def __new__(
@@ -274,8 +274,22 @@ class Guarded:
 
     @property
     def exports(self) -> int:
-        """How many buffers of it somebody looks at."""
+        """How many buffers of it somebody looks at, and how often it is held."""
         return len((self if self.__root is None else self.__root).__exports)
+
+    def hold(self) -> None:
+        """From now on it cannot end, until it is released as often."""
+        exports = (self if self.__root is None else self.__root).__exports
+        exports.append(None)  # counts first and looks then, as ``board`` does
+        try:
+            self.__check()
+        except BaseException:
+            exports.pop()
+            raise
+
+    def release(self) -> None:
+        """It is held once less."""
+        (self if self.__root is None else self.__root).__exports.pop()
 
     def __buffer__(self, flags: int, /) -> memoryview:
         """The buffer protocol of structs, as Python has it from 3.12 on (PEP 688)."""
