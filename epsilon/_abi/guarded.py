@@ -212,8 +212,8 @@ class Guarded:
     """
 
     __slots__ = (
-        "__address", "__allocated_at", "__ended", "__ended_at", "__exports", "__inside", "__kept", "__leases", "__memory",
-        "__owner", "__pointer_type", "__readonly", "__root", "__size", "__weakref__",
+        "__address", "__allocated_at", "__ended", "__ended_at", "__exports", "__inside", "__kept", "__leases",
+        "__memory", "__owner", "__pointer_type", "__readonly", "__root", "__size", "__weakref__",
     )  # fmt: skip
 
     def __new__(
