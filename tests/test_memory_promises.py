@@ -175,7 +175,7 @@ INNER = epsilon.define_c_struct("INNER", [("b", "int"), ("c", ("array", "short",
 PICKLED = epsilon.define_c_struct("PICKLED", [("a", "int"), ("inner", INNER)])
 
 
-def test_a_million_blocks_and_struct_buffers_do_not_grow():
+def test_blocks_arenas_and_counted_results_do_not_grow():
     run_child("""
 import resource, epsilon
 pair = epsilon.define_c_struct("pair", [("a", "int"), ("c", ("array", "int", 30))])
