@@ -72,6 +72,8 @@ class Declarations:
         self._types: dict[str, tuple[c_ast.Node, Plain, int]] = {}
         #: typedefs that ask for an alignment, and which
         self.aligned: dict[str, str] = {}
+        #: the names of typedefs that are replaced where they stand
+        self._odd: set[str] = set()
         #: transparent unions: how their first member is declared
         self._transparent: dict[str, str] = {}
         self._parser = c_parser.CParser()
@@ -82,6 +84,9 @@ class Declarations:
 
     def read(self, pieces: Sequence[Piece]) -> None:
         plains = []
+        for piece in pieces:
+            if "transparent_union" in piece.tokens or "__transparent_union__" in piece.tokens:
+                self._odd.add(guess(piece.tokens)[1])
         for piece in pieces:
             if self._simple(piece):
                 continue
@@ -102,7 +107,7 @@ class Declarations:
         as they stand, as most are, without pycparser, which takes ten times as long.  The compiler and the reader of
         that text judge it in the end."""
         tokens, attributes = piece.tokens, []
-        if not _SPECIAL.isdisjoint(tokens) or not self._transparent.keys().isdisjoint(tokens):
+        if not _SPECIAL.isdisjoint(tokens) or not self._odd.isdisjoint(tokens):
             return False
         if tokens[0] == "typedef":
             return self._simple_typedef(piece)
@@ -153,11 +158,13 @@ class Declarations:
         try:
             tree = self._parser.parse("\n".join([text, *parts]))
         except Exception as error:  # ParseError has moved between pycparser's modules, and its lexer has others
-            if len(plains) > 1:
-                self._parse(plains[: len(plains) // 2])
-                self._parse(plains[len(plains) // 2 :])
-            else:
+            if len(plains) == 1:
                 self._refuse(plains[0].piece, _said(error))
+                return
+            tree = None
+        if tree is None:
+            self._parse(plains[: len(plains) // 2])
+            self._parse(plains[len(plains) // 2 :])
             return
         groups: dict[int, list[c_ast.Node]] = {}
         for node in tree.ext:
@@ -175,8 +182,9 @@ class Declarations:
 
     def _take(self, plain: Plain, offset: int, nodes: Sequence[c_ast.Node]) -> None:
         self._plain, self._offset, self._tags = plain, offset, {}
+        nodes = [node.decl if isinstance(node, c_ast.FuncDef) else node for node in nodes]
         for node in nodes:
-            inner = node.type
+            inner = getattr(node, "type", None)
             if isinstance(node, c_ast.Typedef) and isinstance(inner, c_ast.TypeDecl):
                 kind = inner.type
                 if isinstance(kind, (c_ast.Struct, c_ast.Union, c_ast.Enum)) and kind.name is None:
@@ -199,8 +207,6 @@ class Declarations:
         return self._plain.attributes.get(self._row(node), [])
 
     def _declare(self, node: c_ast.Node) -> None:
-        if isinstance(node, c_ast.FuncDef):
-            node = node.decl
         if isinstance(node, c_ast.Typedef):
             self._typedef(node)
         elif isinstance(node, c_ast.Decl):
@@ -442,11 +448,11 @@ class Declarations:
                 text += f" : {_bound(one.bitsize)}"
             texts.append(f"{prefix}{text}{own and ' ' + own.rstrip()};")
             if name:
-                members += self._paths(one, name)
+                members += self._paths(one, name, attributes)
         attributes = self._layout_attributes(self._attributes(node))
         return f"{{ {' '.join(texts)} }}{attributes and ' ' + attributes.rstrip()}", members
 
-    def _paths(self, one: c_ast.Decl, name: str) -> Iterator[Member]:
+    def _paths(self, one: c_ast.Decl, name: str, attributes: Sequence[Attribute]) -> Iterator[Member]:
         """A member, and what is in it where its type has no name."""
         inner, path = one.type, name
         while isinstance(inner, c_ast.ArrayDecl):
@@ -460,7 +466,8 @@ class Declarations:
         )
         flexible = isinstance(one.type, c_ast.ArrayDecl) and one.type.dim is None
         kind = "bits" if one.bitsize is not None else "flexible" if flexible else ""
-        yield Member(name, kind, None if nameless else self._spell(one.type, "%s"))
+        vectors = self._layout_attributes([one for one in attributes if one.name == "vector_size"])
+        yield Member(name, kind, None if nameless else vectors + self._spell(one.type, "%s", attributes))
         if nameless and inner is pointed.type and not isinstance(inner, c_ast.Enum):
             for member in self._body(inner)[1]:
                 yield Member(f"{path}.{member.path}", member.kind, member.type)
@@ -582,7 +589,7 @@ def guess(tokens: Sequence[str]) -> tuple[str, str]:
     kind = next((word for word in words if word in ("struct", "union", "enum")), None)
     if kind is not None and "{" in tokens:
         at = words.index(kind)
-        return kind, words[at + 1] if at + 1 < len(words) else "?"
+        return kind, f"{kind} {words[at + 1]}" if at + 1 < len(words) else "?"
     return "variable", words[-1] if words else "?"
 
 
