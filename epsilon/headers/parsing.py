@@ -42,7 +42,7 @@ _MODES = {
 _LARGEST = Attribute("", ("_Alignof", "(", "struct", "{", "char", "c", ";", "}", "__attribute__((aligned))", ")"))
 #: what a simple declaration of a function has none of, besides a second parenthesis
 _SPECIAL = frozenset(
-    "[ { : = struct union enum typedef asm __asm __asm__ typeof __typeof __typeof__ __attribute _Alignas alignas "
+    "[ { : = struct union enum asm __asm __asm__ typeof __typeof __typeof__ __attribute _Alignas alignas "
     "__declspec _Static_assert static_assert _Complex __complex__ _Noreturn noreturn __extension__ _Nullable _Nonnull "
     "_Null_unspecified __thread _Thread_local thread_local register auto".split()
 )
@@ -66,10 +66,14 @@ class Declarations:
         self.constants: list[gnu.Constant] = []
         self._typeofs: list[list[str]] = []
         self._known: set[str] = set()
+        #: the functions that are declared without a body, so that a library has them
+        self._exported: set[str] = set()
         #: typedefs of functions
         self._types: dict[str, tuple[c_ast.Node, Plain, int]] = {}
         #: typedefs that ask for an alignment, and which
         self.aligned: dict[str, str] = {}
+        #: the names of typedefs that are replaced where they stand
+        self._odd: set[str] = set()
         #: transparent unions: how their first member is declared
         self._transparent: dict[str, str] = {}
         self._parser = c_parser.CParser()
@@ -80,6 +84,9 @@ class Declarations:
 
     def read(self, pieces: Sequence[Piece]) -> None:
         plains = []
+        for piece in pieces:
+            if "transparent_union" in piece.tokens or "__transparent_union__" in piece.tokens:
+                self._odd.add(guess(piece.tokens)[1])
         for piece in pieces:
             if self._simple(piece):
                 continue
@@ -93,13 +100,17 @@ class Declarations:
             self._parse(plains[start : start + _CHUNK])
         order = {(piece.file, piece.lines[0]): index for index, piece in enumerate(pieces)}
         self.functions = dict(sorted(self.functions.items(), key=lambda item: order[item[1].place]))
+        self.typedefs = dict(sorted(self.typedefs.items(), key=lambda item: order[item[1].place]))
 
     def _simple(self, piece: Piece) -> bool:
-        """Take the declaration of one function whose tokens are its normalised text as they stand, as most are, without
-        pycparser, which takes ten times as long.  The compiler and the reader of that text judge it in the end."""
+        """Take the declaration of one function, or a typedef of a pointer to one, whose tokens are its normalised text
+        as they stand, as most are, without pycparser, which takes ten times as long.  The compiler and the reader of
+        that text judge it in the end."""
         tokens, attributes = piece.tokens, []
-        if not _SPECIAL.isdisjoint(tokens) or not self._transparent.keys().isdisjoint(tokens):
+        if not _SPECIAL.isdisjoint(tokens) or not self._odd.isdisjoint(tokens):
             return False
+        if tokens[0] == "typedef":
+            return self._simple_typedef(piece)
         if "__attribute__" in tokens:
             tokens, attributes = gnu.separated(tokens)
         storage = 0
@@ -109,10 +120,24 @@ class Declarations:
         head = tokens[storage:opening]
         if len(head) < 2 or tokens.count("(") != 1 or tokens[-1] != ")" or "," in head or not head[-1].isidentifier():
             return False
-        text = " ".join([gnu.SPELLED.get(token, token) for token in tokens[storage:]])
-        text = text.replace(" ( ", "(").replace(" )", ")").replace(" ,", ",").replace("* ", "*")
+        text = f"{_joined(head)}({_joined(tokens[opening + 1 : -1])})"
         said = {_STORAGE[token] for token in tokens[:storage]}
         self._note_function(head[-1], text, head[-1], piece, attributes, said)
+        return True
+
+    def _simple_typedef(self, piece: Piece) -> bool:
+        tokens = piece.tokens
+        opening = tokens.index("(") if "(" in tokens else len(tokens)
+        stars = tokens[opening + 1 : opening + 5]
+        if len(stars) < 4 or (stars[0], *stars[2:]) != ("*", ")", "(") or not stars[1].isidentifier():
+            return False
+        head, rest = tokens[1:opening], tokens[opening + 5 :]
+        if "(" in rest or rest[-1:] != [")"] or "__attribute__" in head or "," in head:
+            return False
+        name = stars[1]
+        self._known.add(name)
+        text = f"typedef {_joined(head)} (*{name})({_joined(rest[:-1])})"
+        self.typedefs.setdefault(name, Typedef(text, (piece.file, piece.lines[0])))
         return True
 
     # --- through pycparser ---
@@ -133,11 +158,13 @@ class Declarations:
         try:
             tree = self._parser.parse("\n".join([text, *parts]))
         except Exception as error:  # ParseError has moved between pycparser's modules, and its lexer has others
-            if len(plains) > 1:
-                self._parse(plains[: len(plains) // 2])
-                self._parse(plains[len(plains) // 2 :])
-            else:
+            if len(plains) == 1:
                 self._refuse(plains[0].piece, _said(error))
+                return
+            tree = None
+        if tree is None:
+            self._parse(plains[: len(plains) // 2])
+            self._parse(plains[len(plains) // 2 :])
             return
         groups: dict[int, list[c_ast.Node]] = {}
         for node in tree.ext:
@@ -155,8 +182,9 @@ class Declarations:
 
     def _take(self, plain: Plain, offset: int, nodes: Sequence[c_ast.Node]) -> None:
         self._plain, self._offset, self._tags = plain, offset, {}
+        nodes = [node.decl if isinstance(node, c_ast.FuncDef) else node for node in nodes]
         for node in nodes:
-            inner = node.type
+            inner = getattr(node, "type", None)
             if isinstance(node, c_ast.Typedef) and isinstance(inner, c_ast.TypeDecl):
                 kind = inner.type
                 if isinstance(kind, (c_ast.Struct, c_ast.Union, c_ast.Enum)) and kind.name is None:
@@ -179,8 +207,6 @@ class Declarations:
         return self._plain.attributes.get(self._row(node), [])
 
     def _declare(self, node: c_ast.Node) -> None:
-        if isinstance(node, c_ast.FuncDef):
-            node = node.decl
         if isinstance(node, c_ast.Typedef):
             self._typedef(node)
         elif isinstance(node, c_ast.Decl):
@@ -224,13 +250,14 @@ class Declarations:
         self, name: str, text: str, symbol: str, piece: Piece, attributes: Sequence[Attribute], storage: set[str]
     ) -> None:
         place = piece.file, piece.lines[0]
-        names = {one.name for one in attributes}
-        inline = piece.body and not ("extern" in storage and ("inline" in storage or "gnu_inline" in names))
         if "static" in storage and not piece.body:
             reason = "it is static, and not defined in the headers"
             if name not in self.functions:
                 self.refused.setdefault(name, ("function", place, reason))
             return
+        if not piece.body:
+            self._exported.add(name)
+        inline = piece.body and ("static" in storage or name not in self._exported)
         self.refused.pop(name, None)
         made = Function(text, symbol, _notes(attributes), place, inline)
         known = self.functions.get(name)
@@ -238,7 +265,7 @@ class Declarations:
             notes = known.notes + tuple(note for note in made.notes if note not in known.notes)
             symbol = known.symbol if symbol == name else symbol
             better = made if known.prototype.endswith("()") else known
-            made = better._replace(notes=notes, symbol=symbol, inline=known.inline or inline)
+            made = better._replace(notes=notes, symbol=symbol, inline=inline or known.inline and piece.body)
         self.functions[name] = made
 
     def _variable(self, node: c_ast.Decl) -> None:
@@ -421,11 +448,11 @@ class Declarations:
                 text += f" : {_bound(one.bitsize)}"
             texts.append(f"{prefix}{text}{own and ' ' + own.rstrip()};")
             if name:
-                members += self._paths(one, name)
+                members += self._paths(one, name, attributes)
         attributes = self._layout_attributes(self._attributes(node))
         return f"{{ {' '.join(texts)} }}{attributes and ' ' + attributes.rstrip()}", members
 
-    def _paths(self, one: c_ast.Decl, name: str) -> Iterator[Member]:
+    def _paths(self, one: c_ast.Decl, name: str, attributes: Sequence[Attribute]) -> Iterator[Member]:
         """A member, and what is in it where its type has no name."""
         inner, path = one.type, name
         while isinstance(inner, c_ast.ArrayDecl):
@@ -439,7 +466,8 @@ class Declarations:
         )
         flexible = isinstance(one.type, c_ast.ArrayDecl) and one.type.dim is None
         kind = "bits" if one.bitsize is not None else "flexible" if flexible else ""
-        yield Member(name, kind, None if nameless else self._spell(one.type, "%s"))
+        vectors = self._layout_attributes([one for one in attributes if one.name == "vector_size"])
+        yield Member(name, kind, None if nameless else vectors + self._spell(one.type, "%s", attributes))
         if nameless and inner is pointed.type and not isinstance(inner, c_ast.Enum):
             for member in self._body(inner)[1]:
                 yield Member(f"{path}.{member.path}", member.kind, member.type)
@@ -479,6 +507,12 @@ class Declarations:
         while isinstance(inner, c_ast.ArrayDecl):
             inner = inner.type
         return self.aligned.get(_plain_name(inner) or "", "") if one.bitsize is None else ""
+
+
+def _joined(tokens: Sequence[str]) -> str:
+    """Specifiers, pointers and commas as people write them."""
+    text = " ".join([gnu.SPELLED.get(token, token) for token in tokens])
+    return text.replace(" ,", ",").replace("* ", "*")
 
 
 _COMPLEX_NAME = re.compile(rf"{gnu.COMPLEX}(\w+)")
@@ -555,7 +589,7 @@ def guess(tokens: Sequence[str]) -> tuple[str, str]:
     kind = next((word for word in words if word in ("struct", "union", "enum")), None)
     if kind is not None and "{" in tokens:
         at = words.index(kind)
-        return kind, words[at + 1] if at + 1 < len(words) else "?"
+        return kind, f"{kind} {words[at + 1]}" if at + 1 < len(words) else "?"
     return "variable", words[-1] if words else "?"
 
 

@@ -17,7 +17,7 @@ from epsilon import compiler
 from epsilon.errors import HeaderError
 from epsilon.headers import gnu
 from epsilon.headers.objectfile import ObjectFile
-from epsilon.headers.parsing import Declarations
+from epsilon.headers.parsing import Declarations, guess
 from epsilon.headers.preprocess import Unit
 from epsilon.headers.probing import options, probe
 from epsilon.headers.tokens import Piece
@@ -80,16 +80,27 @@ class Questions:
             owner = ("enums", tag)
             self.values += [(owner, f"sizeof({enum.spelled})"), (owner, f"({enum.spelled})-1 < 0")]
         for name, function in declared.functions.items():
-            inline = "inline " if function.inline else ""
-            self.texts.append((("functions", name), f"{inline}{self.c_text(function.prototype)};"))
+            text = self.c_text(function.prototype)
+            if function.inline:  # to declare it again is refused where it is gnu_inline
+                self._ask_same(("functions", name), name, text, name)
+            else:
+                said = "".join(f"__attribute__(({note})) " for note in function.notes if note in gnu.CONVENTIONS)
+                self.texts.append((("functions", name), f"{said}{text};"))
         for name, variable in declared.variables.items():
-            self.texts.append((("variables", name), f"extern {self.c_text(variable.declaration)};"))
+            if "{" not in variable.declaration:
+                self._ask_same(("variables", name), name, self.c_text(variable.declaration), name)
         for name, typedef in declared.typedefs.items():
             if "{" not in typedef.declaration and "__attribute__" not in typedef.declaration:
                 self.texts.append((("typedefs", name), f"{self.c_text(typedef.declaration)};"))
         for name, record in declared.records.items():
             if record.members is not None:
                 self._ask_record(("records", name), record.spelled, record.members)
+
+    def _ask_same(self, owner: Owner, found: str, declaration: str, name: str) -> None:
+        """Whether ``found``, an expression, has the type with which ``declaration`` declares ``name``."""
+        wanted = re.sub(rf"\b{name}\b", "", declaration, count=1)
+        same = f"__builtin_types_compatible_p(__typeof__({found}), __typeof__({wanted}))"
+        self.texts.append((owner, f'_Static_assert({same}, "another type than {_quoted(declaration)}");'))
 
     def _ask_record(self, owner: Owner, spelled: str, members: Sequence) -> None:
         # of a struct without a tag, the alignment that its typedef asks for hides its own
@@ -103,9 +114,7 @@ class Questions:
             self.values.append((owner, f"__builtin_offsetof({spelled}, {member.path})"))
             self.values.append((owner, "0" if member.kind == "flexible" else f"sizeof({place})"))
             if member.type is not None:
-                wanted = self.c_text(member.type % "")
-                same = f"__builtin_types_compatible_p(__typeof__({place}), __typeof__({wanted}))"
-                self.texts.append((owner, f'_Static_assert({same}, "another type");'))
+                self._ask_same(owner, place, self.c_text(member.type % "epsilon_name"), "epsilon_name")
 
     # --- asking ---
 
@@ -167,11 +176,16 @@ class Questions:
         for index, piece in enumerate(pieces):
             for line in range(piece.lines[0], piece.last + 1):
                 spans.setdefault((piece.file, line), []).append(index)
-        gone: set[tuple[int, int]] = set()
+        gone: dict[tuple[int, int], str] = {}
         for file, line, words in errors:
             for index in spans.get((files.get(file, -1), line), ()):
+                piece = pieces[index]
                 answers.unreadable.setdefault(index, words)
-                gone.update((pieces[index].file, one) for one in range(pieces[index].lines[0], pieces[index].last + 1))
+                gone.update(((piece.file, one), "") for one in range(piece.lines[0], piece.last + 1))
+                # what is left of a struct is its name, so that pointers to it mean the same everywhere
+                kind, name = guess(piece.tokens)
+                if kind in ("struct", "union") and name != "?":
+                    gone[piece.file, piece.lines[0]] = f"{name};"
         self.unit.leave_out(gone)
 
     def _read(self, found: ObjectFile, answers: Answers) -> None:
@@ -184,6 +198,10 @@ class Questions:
             if owner not in answers.refused:
                 size = answers.values[owner][0]
                 answers.bits[str(owner[1]), path] = found.data(f"epsilon_bits_{index}", size)
+
+
+def _quoted(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def filled(text: str, values: Callable[[int], str]) -> str:
