@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import re
 
+from epsilon.errors import ForeignTypeError
 from epsilon.headers import probing
 from epsilon.headers.definitions import Definition, Definitions
 from epsilon.headers.facts import Constant, Facts, Function, Skipped, Variable
 from epsilon.headers.macro_text import UNBALANCED, expand, objection, swallowing, tokens, unknown
 from epsilon.headers.mending import mended
 from epsilon.headers.objectfile import ObjectFile
+from epsilon.headers.proof import Layouts
 from epsilon.headers.values import real, string
 
 _INTEGER = re.compile(r"\(*(?:0[xX]([0-9a-fA-F]+)|(0[0-7]*)|([1-9]\d*))([uU]?(?:l|L|ll|LL)?|(?:l|L|ll|LL)[uU])\)*")
@@ -68,6 +70,7 @@ class _Finder:
             if one.parameters is None and unit.belongs(one.file)
         }  # fmt: skip
         self.constants: dict[str, Constant] = {}
+        self.layouts = Layouts(facts)
         self.skipped: dict[str, Skipped] = {}
 
     def number(self, macro: str) -> int | None:
@@ -178,16 +181,26 @@ class _Finder:
             initialized = f"static const __typeof__({text}) value = ({text});"
             lines.append(probing.probe(2 * number + 1, f"void epsilon_macro_{number}(void) {{ {initialized} }}"))
             if _literal_prefix(text) is None and any(kind in ("name", "string") for kind, _ in tokens(text)):
-                assigned = f"struct epsilon_nowhere nowhere; nowhere = ({text});"
-                lines.append(probing.probe(2 * number + 2, f"void epsilon_type_{number}(void) {{ {assigned} }}"))
-        complaints = probing.complaints(self.unit, "\n".join(lines)).probes
+                asked = f"void epsilon_type_{number}(void) {probing.assigned(text)}"
+                lines.append(probing.probe(2 * number + 2, asked))
+        complaints = probing.complaints_in(probing.words_about(self.unit, "\n".join(lines))).probes
         types = {}
         for number, name in enumerate(list(expressions)):
             if complaint := complaints.get(2 * number + 1):
                 self.skip(name, _reason(expressions.pop(name), complaint))
             elif complaint := complaints.get(2 * number + 2):
-                types[name] = probing.spelled_type(complaint) or "void *"
+                types[name] = self.readable(probing.named_type(complaint))
         return types
+
+    def readable(self, ctype: probing.Type | None) -> str:
+        """How to write a pointer's type, so that these facts suffice to read it."""
+        for text in ctype or ():
+            try:
+                self.layouts.read(text)
+            except ForeignTypeError:
+                continue
+            return text
+        return "void *"
 
     def values(self, expressions: dict[str, str], types: dict[str, str]) -> None:
         """Compile the constants, and read their values.

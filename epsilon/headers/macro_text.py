@@ -17,14 +17,14 @@ TOKEN = re.compile(
 _EXPANSION = re.compile(r"epsilon_macro_(\d+)_is\b(.*?)\bepsilon_macro_end", re.S)
 _CLOSING = {")": "(", "]": "[", "}": "{"}
 
-_STATEMENTS = frozenset(
+STATEMENTS = frozenset(
     "asm __asm __asm__ break case continue default do else for goto if return switch while _Static_assert".split()
 )
-_ATTRIBUTES = frozenset(("__attribute__", "__attribute", "__declspec", "_Alignas"))
-_STORAGE = frozenset(
+ATTRIBUTES = frozenset(("__attribute__", "__attribute", "__declspec", "_Alignas"))
+STORAGE = frozenset(
     "auto extern inline __inline __inline__ register static typedef _Noreturn _Thread_local __thread".split()
 )
-_QUALIFIERS = frozenset(
+QUALIFIERS = frozenset(
     "const __const __const__ volatile __volatile __volatile__ restrict __restrict __restrict__ __extension__".split()
 )
 BASIC_TYPES = frozenset(
@@ -35,10 +35,12 @@ BASIC_TYPES = frozenset(
 #: macros that mean something else wherever they stand
 _PLACES = ("__LINE__", "__FILE__", "__BASE_FILE__", "__FILE_NAME__", "__COUNTER__", "__DATE__", "__TIME__",
            "__TIMESTAMP__", "__INCLUDE_LEVEL__")  # fmt: skip
-_OPERATORS = frozenset(("sizeof", "typeof", "const", "volatile", "restrict"))
+_KEYWORDS = STATEMENTS | QUALIFIERS | {"sizeof", "typeof"}
 _FUNCTION_NAMES = frozenset(("__func__", "__FUNCTION__", "__PRETTY_FUNCTION__"))
 
 
+#: what is no token of an expression: a quote that is left open, and the like
+STRAY = frozenset("\"'#@`\\") | {"##"}
 UNBALANCED = "a piece of syntax: its brackets do not match"
 
 
@@ -83,7 +85,7 @@ def unknown(words: list[tuple[str, str]], declared: Collection[str]) -> str | No
     before = ""
     for kind, word in words:
         if kind == "name" and before not in ("struct", "union", "enum") and not word.startswith("_"):
-            if word not in declared and word not in BASIC_TYPES and word not in _OPERATORS:
+            if word not in declared and word not in BASIC_TYPES and word not in _KEYWORDS:
                 return word
         before = word
     return None
@@ -139,13 +141,13 @@ def objection(words: list[tuple[str, str]], types: Collection[str]) -> str | Non
         return "not the same everywhere: it is the name of the function around it"
     if words[0][1] == "<":
         return "a header's name, for #include"
-    if marks & set("\"'#@`\\"):
+    if marks & STRAY:
         return "a piece of syntax, not an expression"
     if not balanced(words):
         return UNBALANCED
-    if names & _ATTRIBUTES:
+    if names & ATTRIBUTES:
         return "an attribute"
-    if names & _STATEMENTS or ";" in marks:
+    if names & STATEMENTS or ";" in marks:
         return "statements, not an expression"
     if "{" in marks:
         return "an initializer or a body, not an expression"
@@ -153,8 +155,8 @@ def objection(words: list[tuple[str, str]], types: Collection[str]) -> str | Non
         return "a list, not an expression"
     if words[0][1] in ("struct", "union", "enum"):
         return "a type"
-    if names & _STORAGE or (names and names <= _QUALIFIERS and not marks):
+    if names & STORAGE or (names and names <= QUALIFIERS and not marks):
         return "a keyword"
-    if names <= BASIC_TYPES | _QUALIFIERS | set(types) and all(kind == "name" or word == "*" for kind, word in words):
+    if names <= BASIC_TYPES | QUALIFIERS | set(types) and all(kind == "name" or word == "*" for kind, word in words):
         return "a type"
     return None

@@ -19,7 +19,7 @@ def wrap(unit, facts: Facts, libraries: Iterable[str] = ()) -> None:
     for ``-l``), moves to ``facts.skipped``.  Raises ``CompilerError`` where there is no compiler.
     """
     definitions = Definitions(unit)
-    lines = {_INLINE + name: _alias(name, one.symbol) for name, one in facts.inlines.items()}
+    lines = {_INLINE + name: _alias(name, one.symbol or name) for name, one in facts.inlines.items()}
     found = macros.find(unit, facts, definitions, _MACRO)
     lines.update((one.function.symbol, one.line) for one in found.values())
     path, refused = wrapper_library.build(unit, definitions, lines, libraries)
