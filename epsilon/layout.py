@@ -110,7 +110,7 @@ def check_members(what: str, kind: str, members: Sequence[Member], rules: Rules)
     for index, member in enumerate(members):
         found, name = member.ctype, member.name
         label = f"{what}: member {name!r}" if name is not None else f"{what}: the nameless member {index + 1}"
-        if name is not None and (not name.isidentifier() or (name.startswith("__") and name.endswith("__"))):
+        if name is not None and (not name.isidentifier() or _is_pythons(name)):
             why = "has a name that Python keeps for itself" if name.isidentifier() else "is no C name"
             raise ForeignTypeError(f"{label} {why}")
         for one in [name] if name is not None else _inner_names(found) if member.bits is None else []:
@@ -135,8 +135,26 @@ def check_members(what: str, kind: str, members: Sequence[Member], rules: Rules)
         _check_place(label, member, rules)
 
 
+def _is_pythons(name: str) -> bool:
+    """Whether Python calls something by this name; glibc's ``__sockaddr__`` looks like it, and is not."""
+    if not (name.startswith("__") and name.endswith("__")):
+        return False
+    spelled = name[2:-2]
+    return spelled in _PYTHONS or any(hasattr(one, name) for one in (type, int, dict, bytearray, complex, property))
+
+
 def _inner_names(found: CType) -> list[str]:
     return [field.name for field in found.fields or ()] if isinstance(found, StructCType) else []
+
+
+#: what classes have that the builtin types have not
+_PYTHONS = frozenset(
+    """slots match_args getattr aenter aexit enter exit aiter anext await array array_interface array_struct array_ufunc
+    array_function array_priority array_finalize array_prepare array_wrap bytes complex copy deepcopy del dlpack
+    dlpack_device fspath getinitargs getstate setstate imatmul matmul rmatmul index instancecheck subclasscheck
+    length_hint missing mro_entries next prepare set_name trunc weakref wrapped classcell static_attributes
+    firstlineno buffer release_buffer annotate""".split()
+)
 
 
 def _check_place(label: str, member: Member, rules: Rules) -> None:

@@ -24,13 +24,13 @@ _ASM = frozenset(("asm", "__asm", "__asm__"))
 _TYPEOF = frozenset(("typeof", "__typeof", "__typeof__", "typeof_unqual"))
 _ASSERT = frozenset(("_Static_assert", "static_assert"))
 _DROPPED = frozenset(
-    "__extension__ __restrict __restrict__ restrict __thread _Thread_local thread_local register auto "
-    "_Nullable _Nonnull _Null_unspecified".split()
+    "__extension__ __thread _Thread_local thread_local register auto _Nullable _Nonnull _Null_unspecified".split()
 )
-_SPELLED = {
-    "__const": "const", "__const__": "const", "__volatile": "volatile", "__volatile__": "volatile",
-    "__signed": "signed", "__signed__": "signed", "__inline": "inline", "__inline__": "inline",
-    "__complex__": "_Complex", "__complex": "_Complex", "bool": "_Bool",
+#: GNU's spellings of C's words
+SPELLED = {
+    "__restrict": "restrict", "__restrict__": "restrict", "__const": "const", "__const__": "const",
+    "__volatile": "volatile", "__volatile__": "volatile", "__signed": "signed", "__signed__": "signed",
+    "__inline": "inline", "__inline__": "inline", "__complex__": "_Complex", "__complex": "_Complex", "bool": "_Bool",
     "__float128": "_Float128", "__uint128_t": "unsigned __int128", "__int128_t": "__int128",
 }  # fmt: skip
 #: calling conventions that are not the platform's own
@@ -143,7 +143,7 @@ class Plain:
         self._at += 1
         if token in _DROPPED:
             return
-        token = _SPELLED.get(token, token)
+        token = SPELLED.get(token, token)
         if token in ("_Noreturn", "noreturn") and self._next() not in (",", ";", ""):
             self._levels[-1][0].append(Attribute("noreturn", ()))
             return
@@ -225,7 +225,7 @@ class Plain:
         end = closing(self._tokens, self._at)
         inside = [
             token for token in self._tokens[self._at + 1 : end - 1]
-            if token not in ("static", "const", "volatile") and token not in _DROPPED
+            if token not in ("static", "const", "volatile", "restrict", "__restrict", "__restrict__")
         ]  # fmt: skip
         if inside == ["*"]:
             inside = []
@@ -277,6 +277,22 @@ class Plain:
                 self._at += 1
             found.append((name, line))
         self._emit(", ".join(name for name, _ in found))
+
+
+def separated(tokens: Sequence[str]) -> tuple[list[str], list[Attribute]]:
+    """``tokens`` without attributes, and these."""
+    rest: list[str] = []
+    found: list[Attribute] = []
+    index = 0
+    while index < len(tokens):
+        if tokens[index] == "__attribute__":
+            end = closing(tokens, index + 1)
+            found += _listed(tokens[index + 3 : end - 2])
+            index = end
+        else:
+            rest.append(tokens[index])
+            index += 1
+    return rest, found
 
 
 def _listed(tokens: Sequence[str]) -> list[Attribute]:

@@ -16,7 +16,7 @@ from pycparser import c_ast, c_parser
 from epsilon.headers import gnu
 from epsilon.headers.facts import Place, Skipped
 from epsilon.headers.gnu import Attribute, Plain, Unreadable
-from epsilon.headers.tokens import Piece, closing
+from epsilon.headers.tokens import Piece, closing, tokens_of
 
 #: ``inline`` is whether it is defined in the header, so that no library has it
 Function = namedtuple("Function", ["prototype", "symbol", "notes", "place", "inline"])
@@ -38,6 +38,15 @@ _MODES = {
     "pointer": "long", "unwind_word": "long", "SF": "float", "DF": "double", "XF": "long double", "TF": "_Float128",
     "SC": "float _Complex", "DC": "double _Complex", "XC": "long double _Complex",
 }  # fmt: skip
+#: what ``aligned`` alone asks for
+_LARGEST = Attribute("", ("_Alignof", "(", "struct", "{", "char", "c", ";", "}", "__attribute__((aligned))", ")"))
+#: what a simple declaration of a function has none of, besides a second parenthesis
+_SPECIAL = frozenset(
+    "[ { : = struct union enum asm __asm __asm__ typeof __typeof __typeof__ __attribute _Alignas alignas "
+    "__declspec _Static_assert static_assert _Complex __complex__ _Noreturn noreturn __extension__ _Nullable _Nonnull "
+    "_Null_unspecified __thread _Thread_local thread_local register auto".split()
+)
+_STORAGE = {"extern": "extern", "static": "static", "inline": "inline", "__inline": "inline", "__inline__": "inline"}
 _NOTES = ("const", "pure", "malloc", "noreturn", "deprecated")
 
 
@@ -57,9 +66,12 @@ class Declarations:
         self.constants: list[gnu.Constant] = []
         self._typeofs: list[list[str]] = []
         self._known: set[str] = set()
-        #: typedefs of functions, objects that ``typeof`` may name, and the types that those stand for
+        #: the functions that are declared without a body, so that a library has them
+        self._exported: set[str] = set()
+        #: typedefs of functions
         self._types: dict[str, tuple[c_ast.Node, Plain, int]] = {}
-        self._aligned: dict[str, str] = {}
+        #: typedefs that ask for an alignment, and which
+        self.aligned: dict[str, str] = {}
         #: transparent unions: how their first member is declared
         self._transparent: dict[str, str] = {}
         self._parser = c_parser.CParser()
@@ -71,6 +83,8 @@ class Declarations:
     def read(self, pieces: Sequence[Piece]) -> None:
         plains = []
         for piece in pieces:
+            if self._simple(piece):
+                continue
             try:
                 plains.append(Plain(piece, self.constants, self._typeofs))
             except Unreadable as error:
@@ -79,6 +93,47 @@ class Declarations:
                 self._refuse(piece, "it has no end")
         for start in range(0, len(plains), _CHUNK):
             self._parse(plains[start : start + _CHUNK])
+        order = {(piece.file, piece.lines[0]): index for index, piece in enumerate(pieces)}
+        self.functions = dict(sorted(self.functions.items(), key=lambda item: order[item[1].place]))
+        self.typedefs = dict(sorted(self.typedefs.items(), key=lambda item: order[item[1].place]))
+
+    def _simple(self, piece: Piece) -> bool:
+        """Take the declaration of one function, or a typedef of a pointer to one, whose tokens are its normalised text
+        as they stand, as most are, without pycparser, which takes ten times as long.  The compiler and the reader of
+        that text judge it in the end."""
+        tokens, attributes = piece.tokens, []
+        if not _SPECIAL.isdisjoint(tokens) or not self._transparent.keys().isdisjoint(tokens):
+            return False
+        if tokens[0] == "typedef":
+            return self._simple_typedef(piece)
+        if "__attribute__" in tokens:
+            tokens, attributes = gnu.separated(tokens)
+        storage = 0
+        while storage < len(tokens) and tokens[storage] in _STORAGE:
+            storage += 1
+        opening = tokens.index("(") if "(" in tokens else 0
+        head = tokens[storage:opening]
+        if len(head) < 2 or tokens.count("(") != 1 or tokens[-1] != ")" or "," in head or not head[-1].isidentifier():
+            return False
+        text = f"{_joined(head)}({_joined(tokens[opening + 1 : -1])})"
+        said = {_STORAGE[token] for token in tokens[:storage]}
+        self._note_function(head[-1], text, head[-1], piece, attributes, said)
+        return True
+
+    def _simple_typedef(self, piece: Piece) -> bool:
+        tokens = piece.tokens
+        opening = tokens.index("(") if "(" in tokens else len(tokens)
+        stars = tokens[opening + 1 : opening + 5]
+        if len(stars) < 4 or (stars[0], *stars[2:]) != ("*", ")", "(") or not stars[1].isidentifier():
+            return False
+        head, rest = tokens[1:opening], tokens[opening + 5 :]
+        if "(" in rest or rest[-1:] != [")"] or "__attribute__" in head or "," in head:
+            return False
+        name = stars[1]
+        self._known.add(name)
+        text = f"typedef {_joined(head)} (*{name})({_joined(rest[:-1])})"
+        self.typedefs.setdefault(name, Typedef(text, (piece.file, piece.lines[0])))
+        return True
 
     # --- through pycparser ---
 
@@ -168,9 +223,9 @@ class Declarations:
         prefix = self._layout_attributes(attributes, packed=False)
         aligned = [one for one in attributes if one.name == "aligned"]
         if aligned:
-            self._aligned[name] = self._alignment(aligned[-1])
-        elif (base := _plain_name(node.type)) in self._aligned:
-            self._aligned[name] = self._aligned[base]
+            self.aligned[name] = self._alignment(aligned[-1])
+        elif (base := _plain_name(node.type)) in self.aligned:
+            self.aligned[name] = self.aligned[base]
         text = self._spell(node.type, name, attributes)
         if any(one.name == "transparent_union" for one in attributes):
             self._note_transparent(name, node.type)
@@ -182,24 +237,30 @@ class Declarations:
         plain, row = self._plain, self._row(node)
         attributes = plain.attributes.get(row, [])
         text = self._elsewhere(found, node.name, attributes)
-        body = plain.piece.body
-        names = {one.name for one in attributes}
-        inline = body and not ("extern" in node.storage and ("inline" in node.funcspec or "gnu_inline" in names))
-        if "static" in node.storage and not body:
+        symbol = plain.labels.get(row, node.name)
+        self._note_function(node.name, text, symbol, plain.piece, attributes, {*node.storage, *node.funcspec})
+
+    def _note_function(
+        self, name: str, text: str, symbol: str, piece: Piece, attributes: Sequence[Attribute], storage: set[str]
+    ) -> None:
+        place = piece.file, piece.lines[0]
+        if "static" in storage and not piece.body:
             reason = "it is static, and not defined in the headers"
-            self.refused.setdefault(node.name, ("function", self._place(node), reason))
+            if name not in self.functions:
+                self.refused.setdefault(name, ("function", place, reason))
             return
-        self.refused.pop(node.name, None)
-        notes = _notes(attributes)
-        known = self.functions.get(node.name)
-        made = Function(text, plain.labels.get(row, node.name), notes, self._place(node), inline)
+        if not piece.body:
+            self._exported.add(name)
+        inline = piece.body and ("static" in storage or name not in self._exported)
+        self.refused.pop(name, None)
+        made = Function(text, symbol, _notes(attributes), place, inline)
+        known = self.functions.get(name)
         if known is not None:
-            notes = known.notes + tuple(note for note in notes if note not in known.notes)
-            symbol = known.symbol if made.symbol == node.name else made.symbol
+            notes = known.notes + tuple(note for note in made.notes if note not in known.notes)
+            symbol = known.symbol if symbol == name else symbol
             better = made if known.prototype.endswith("()") else known
-            made = better._replace(notes=notes, symbol=symbol, inline=known.inline or inline)
-        self.functions[node.name] = made
-        self._types.setdefault(node.name, found)
+            made = better._replace(notes=notes, symbol=symbol, inline=inline or known.inline and piece.body)
+        self.functions[name] = made
 
     def _variable(self, node: c_ast.Decl) -> None:
         if "static" in node.storage:
@@ -213,7 +274,6 @@ class Declarations:
         symbol = self._plain.labels.get(row, known.symbol if known else node.name)
         if known is None or "[]" in known.declaration:
             self.variables[node.name] = Variable(text, symbol, known.place if known else self._place(node))
-        self._types.setdefault(node.name, (node.type, self._plain, self._offset))
 
     def _function_type(self, node: c_ast.Node) -> tuple[c_ast.Node, Plain, int] | None:
         """The tree of the function type that ``node`` is, be it by a typedef's name, and where it stands."""
@@ -239,11 +299,15 @@ class Declarations:
 
     def _typeof(self, name: str) -> tuple[c_ast.Node, Plain, int]:
         tokens = self._typeofs[int(name[len(gnu.TYPEOF) :])]
-        if len(tokens) == 1 and tokens[0] in self._types and tokens[0] not in self.typedefs:
-            return self._types[tokens[0]]
         try:
+            if len(tokens) == 1 and tokens[0] in self.functions:
+                tokens = tokens_of(self.functions[tokens[0]].prototype.replace(tokens[0], "epsilon_type", 1))
+            elif len(tokens) == 1 and tokens[0] in self.variables:
+                tokens = tokens_of(self.variables[tokens[0]].declaration.replace(tokens[0], "epsilon_type", 1))
+            else:
+                tokens = [*tokens, "epsilon_type"]
             lines = [self._plain.piece.lines[0]] * (len(tokens) + 2)
-            piece = Piece(["typedef", *tokens, "epsilon_type"], lines, self._plain.piece.file, 0, False, lines[0])
+            piece = Piece(["typedef", *tokens], lines, self._plain.piece.file, 0, False, lines[0])
             plain = Plain(piece, self.constants, self._typeofs)
             known = [one for one in plain.names if one in self._known or _ALWAYS_TYPES.fullmatch(one)]
             tree = self._parser.parse("".join(f"typedef int {one}; " for one in known) + f"\n{plain.text};")
@@ -421,7 +485,7 @@ class Declarations:
         return f"__attribute__(({', '.join(words)})) " if words else ""
 
     def _alignment(self, found: Attribute) -> str:
-        return self._value(found) if found.arguments else self._value(Attribute("", ("__BIGGEST_ALIGNMENT__",)))
+        return self._value(found) if found.arguments else self._value(_LARGEST)
 
     def _value(self, found: Attribute) -> str:
         tokens = [token for token in found.arguments if token not in "()"] if len(found.arguments) <= 3 else []
@@ -435,7 +499,13 @@ class Declarations:
         inner = one.type
         while isinstance(inner, c_ast.ArrayDecl):
             inner = inner.type
-        return self._aligned.get(_plain_name(inner) or "", "") if one.bitsize is None else ""
+        return self.aligned.get(_plain_name(inner) or "", "") if one.bitsize is None else ""
+
+
+def _joined(tokens: Sequence[str]) -> str:
+    """Specifiers, pointers and commas as people write them."""
+    text = " ".join([gnu.SPELLED.get(token, token) for token in tokens])
+    return text.replace(" ,", ",").replace("* ", "*")
 
 
 _COMPLEX_NAME = re.compile(rf"{gnu.COMPLEX}(\w+)")

@@ -13,7 +13,6 @@ from typing import Any
 from epsilon.declarator import Body, Names, Reader, parse_body
 from epsilon.errors import ForeignTypeError
 from epsilon.headers.facts import Facts
-from epsilon.headers.names import HeaderStruct
 from epsilon.layout import Rules, check_members, place
 from epsilon.structs import Layout
 from epsilon.typesystem import TYPEDEFS, WORDS, Array, CType, StructCType
@@ -33,6 +32,7 @@ class Layouts(Names):
         self.constants = {}
         self.constant_typedefs = set()
         self.enums = _Enums(facts)
+        self.faults: dict[StructCType, str] = {}
         self._made: dict[str, StructCType] = {}
 
     def read(self, text: str) -> tuple[str | None, CType]:
@@ -47,22 +47,41 @@ class Layouts(Names):
         name = f"{kind} {tag}"
         own = self._made.get(name)
         if own is None:
+            own = self._made[name] = _Struct(kind, tag, ("header's", next(_serials)))
             record = self.facts.records.get(name)
-            serial = ("header's", next(_serials))
-            if record is None or record.definition is None:
-                own = StructCType(kind, tag, serial)
-            else:  # read when its layout is wanted: two structs may name each other
-                own = HeaderStruct(kind, tag, serial)
-                own.names, own.definition = self, record.definition
-            self._made[name] = own
+            if record is not None and record.definition is not None:
+                own.wait(self, record.definition)
         return own
 
-    def complete(self, found: HeaderStruct) -> None:
-        """Read the members of a struct."""
-        fill(found, parse_body(found.definition, self.define, self))
+    def fault(self, own: StructCType) -> str | None:
+        """Why a struct of ``struct`` cannot be laid out, if so."""
+        return None if own.size is not None else self.faults.get(own, "its members are not known")
 
     def define(self, body: Body) -> StructCType:
         return fill(StructCType(body.kind, body.tag or "(nameless)", ("header's", next(_serials))), body)
+
+
+class _Struct(StructCType):
+    """A struct that is laid out when that is first asked for: a pointer to it, in its own members, needs no layout."""
+
+    __slots__ = ("_definition", "_layouts")
+    _LATER = ("size", "alignment", "fields", "members", "flexible", "rules")
+
+    def wait(self, layouts: Layouts, definition: str) -> None:
+        self._layouts, self._definition = layouts, definition
+        for name in self._LATER:
+            delattr(self, name)
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in self._LATER:
+            raise AttributeError(name)
+        for one in self._LATER:
+            setattr(self, one, None)
+        try:
+            fill(self, parse_body(self._definition, self._layouts.define, self._layouts))
+        except ForeignTypeError as error:
+            self._layouts.faults[self] = str(error)
+        return object.__getattribute__(self, name)
 
 
 class _Typedefs(dict):
@@ -164,5 +183,3 @@ def difference(own: StructCType, size: int, alignment: int, theirs: dict[str, Pl
     return "\n".join([f"{own.kind} {own.tag} has another layout:",
                       f"  {'':{column}}  {'computed':{middle}}  compiler", *lines])  # fmt: skip
 
-
-__all__ = ["ForeignTypeError", "Layouts", "computed", "difference", "said"]

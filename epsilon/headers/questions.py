@@ -80,8 +80,13 @@ class Questions:
             owner = ("enums", tag)
             self.values += [(owner, f"sizeof({enum.spelled})"), (owner, f"({enum.spelled})-1 < 0")]
         for name, function in declared.functions.items():
-            inline = "inline " if function.inline else ""
-            self.texts.append((("functions", name), f"{inline}{self.c_text(function.prototype)};"))
+            text = self.c_text(function.prototype)
+            if function.inline:  # to declare it again is refused where it is gnu_inline
+                plain = re.sub(rf"\b{name}\b", "", text, count=1)
+                same = f"__builtin_types_compatible_p(__typeof__({name}), __typeof__({plain}))"
+                self.texts.append((("functions", name), f'_Static_assert({same}, "another type");'))
+            else:
+                self.texts.append((("functions", name), f"{text};"))
         for name, variable in declared.variables.items():
             self.texts.append((("variables", name), f"extern {self.c_text(variable.declaration)};"))
         for name, typedef in declared.typedefs.items():
@@ -92,7 +97,9 @@ class Questions:
                 self._ask_record(("records", name), record.spelled, record.members)
 
     def _ask_record(self, owner: Owner, spelled: str, members: Sequence) -> None:
-        self.values += [(owner, f"sizeof({spelled})"), (owner, f"_Alignof({spelled})")]
+        # of a struct without a tag, the alignment that its typedef asks for hides its own
+        alignment = "0" if spelled in self.declared.aligned else f"_Alignof({spelled})"
+        self.values += [(owner, f"sizeof({spelled})"), (owner, alignment)]
         for member in members:
             if member.kind == "bits":
                 self.bits.append((owner, spelled, member.path))

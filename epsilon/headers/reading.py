@@ -167,10 +167,12 @@ class _Facts:
     def _fault(self, name: str) -> str | None:
         record = self.facts.records[name]
         kind, tag = name.split(" ")
-        try:
-            own = self.layouts.struct(kind, tag)
-        except ForeignTypeError as error:
-            return str(error)
+        own = self.layouts.struct(kind, tag)
+        fault = self.layouts.fault(own)
+        if fault is not None:
+            return fault
+        if not record.alignment:
+            record = self.facts.records[name] = record._replace(alignment=own.alignment)
         return proof.difference(own, record.size, record.alignment, self._placed[name])
 
     def _opaque(self, name: str, record: Record, reason: str) -> None:
