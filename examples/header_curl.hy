@@ -3,10 +3,10 @@
 Run it with ``hy examples/header_curl.hy``. It needs libcurl with its header (``libcurl4-openssl-dev`` on Debian) and a C compiler, the
 first time. ``curl_easy_setopt`` is variadic, and its constants are an enum's; both come from the header as they are."
 
-(import epsilon [CompilerError ForeignError HeaderError LibraryLoadError foreign-string]
+(import epsilon [CompilerError ForeignError HeaderError LibraryLoadError foreign-string object-handle]
         http.server [BaseHTTPRequestHandler HTTPServer]
         sys threading)
-(require epsilon [defcallback foreign-alloc import-header with-foreign-memory])
+(require epsilon [defcallback import-header with-foreign-memory])
 
 ;; An example without its library is nothing to fail about: it says what is missing, and where to get it.
 (try
@@ -43,7 +43,10 @@ first time. ``curl_easy_setopt`` is variadic, and its constants are an enum's; b
 
 (defn fetch [url]
   "The status, the headers and the body of what is at a URL."
+  ;; libcurl keeps the pointers for longer than the call that sets them, so the handles are made here, to live as long.
   (setv headers []  body []
+        keeps-headers (object-handle headers)
+        keeps-body (object-handle body)
         handle (curl.easy-init))
   (try
     ;; What follows the option is an argument of C's varargs: a pair says the type, anything else goes as C would have it.
@@ -51,23 +54,16 @@ first time. ``curl_easy_setopt`` is variadic, and its constants are an enum's; b
     (succeed (curl.easy-setopt handle curl.CURLOPT-USERAGENT "Epsilon"))
     (succeed (curl.easy-setopt handle curl.CURLOPT-TIMEOUT [:long 10]))
     (succeed (curl.easy-setopt handle curl.CURLOPT-NOPROXY "*"))
-    (for [[function data object] [[curl.CURLOPT-WRITEFUNCTION curl.CURLOPT-WRITEDATA body]
-                                  [curl.CURLOPT-HEADERFUNCTION curl.CURLOPT-HEADERDATA headers]]]
-      (succeed (curl.easy-setopt handle function receive))
-      (succeed (curl.easy-setopt handle data (handle-of object))))
+    (succeed (curl.easy-setopt handle curl.CURLOPT-WRITEFUNCTION receive))
+    (succeed (curl.easy-setopt handle curl.CURLOPT-WRITEDATA keeps-body))
+    (succeed (curl.easy-setopt handle curl.CURLOPT-HEADERFUNCTION receive))
+    (succeed (curl.easy-setopt handle curl.CURLOPT-HEADERDATA keeps-headers))
     (succeed (curl.easy-perform handle))
     (with-foreign-memory ((status :long :count 1))
       (succeed (curl.easy-getinfo handle curl.CURLINFO-RESPONSE-CODE status))
       #((get status 0) (.join "" headers) (.join "" body)))
     (finally
       (curl.easy-cleanup handle))))
-
-;; The handles live as long as the objects do here: for the transfer.
-(setv handles {})
-(defn handle-of [object]
-  (import epsilon [object-handle])
-  (setv (get handles (id object)) (object-handle object))
-  (get handles (id object)))
 
 ;;; The program
 
@@ -82,11 +78,10 @@ first time. ``curl_easy_setopt`` is variadic, and its constants are an enum's; b
     (print "the server was asked by" (get (.split (get (.split headers "X-Agent: ") 1)) 0))
     (setv [status _ body] (fetch f"http://{host}:{port}/prose"))
     (print status (.strip body))
-    (.shutdown server)
-    (.server-close server)
-    (try
-      (fetch f"http://{host}:{port}/poem")
-      (except [error ForeignError]
-        (print "refused:" error)))
     (finally
-      (.server-close server))))
+      (.shutdown server)
+      (.server-close server)))
+  (try
+    (fetch f"http://{host}:{port}/poem")
+    (except [error ForeignError]
+      (print "refused:" error))))

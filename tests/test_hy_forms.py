@@ -86,7 +86,8 @@ EXPANSIONS = {
         f"c = {RUNTIME}.declare('libc', 'int abs(int);', critical=True)",
     '(import-header "sqlite3.h" :library "sqlite3" :as sqlite :prefix "sqlite3-")':
         f"sqlite = {RUNTIME}.import_header('sqlite3.h', library='sqlite3', prefix='sqlite3-')",
-    '(import-header ["a.h" "b.h"] :as ab :rename {do-it try} :macros {BIT [:int "T *"]} :defines {N 5} :include-dirs here)':
+    '(import-header ["a.h" "b.h"] :as ab :rename {do-it try} :macros {BIT [:int "T *"]} :defines {N 5}'
+    " :include-dirs here)":
         f"ab = {RUNTIME}.import_header(['a.h', 'b.h'], rename={{'do_it': 'try'}}, "
         "macros={'BIT': ['int', 'T *']}, defines={'N': 5}, include_dirs=here)",
     '(defcvar environ "environ" libc (:pointer :string))':

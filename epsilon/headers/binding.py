@@ -60,7 +60,8 @@ class Asked:
 class HeaderBindings(Bindings):
     """What headers declare; see ``Bindings``.  ``libraries`` are those whose functions and variables are bound."""
 
-    __slots__ = ("__dict__", "_asked", "_attributes", "_exports", "_facts", "_lazy_names", "_made", "_wrappers", "libraries")
+    __slots__ = ("__dict__", "_asked", "_attributes", "_exports", "_facts", "_lazy_names", "_made", "_wrappers",
+                 "libraries")  # fmt: skip
 
     def __init__(self, facts: Facts, asked: Asked):
         self._facts, self._asked = facts, asked
@@ -93,7 +94,7 @@ class HeaderBindings(Bindings):
         facts = self._facts
         if name in facts.functions and self._library_of(facts.functions[name].symbol) is not None:
             return self._all_functions[name]
-        if name in facts.inlines or name in facts.macros:
+        if any(name in table for table in self._wrapped()):
             return self._all_functions[name]
         if name in facts.variables and self._library_of(facts.variables[name].symbol) is not None:
             return self.variables[name]
@@ -156,6 +157,11 @@ class HeaderBindings(Bindings):
             self._exports[symbol] = found
             return found
 
+    def _wrapped(self) -> tuple:
+        """The tables of functions that are compiled wrappers; none, if there was no compiler."""
+        facts = self._facts
+        return () if facts.wrappers is None else (facts.inlines, facts.macros)
+
     def _wrapper_library(self) -> Any:
         """The library of the compiled wrappers."""
         if self._wrappers is None:
@@ -171,7 +177,8 @@ class HeaderBindings(Bindings):
         """All functions by C name, exported or not: what the table ``functions`` takes its own from."""
         if self._made is None:
             facts = self._facts
-            source = {name: table for table in (facts.functions, facts.inlines, facts.macros) for name in table}
+            tables = (facts.functions, *self._wrapped())
+            source = {name: table for table in tables for name in table}
             self._made = Table(source, self._function)
         return self._made
 
@@ -205,6 +212,9 @@ class HeaderBindings(Bindings):
         else:
             listed = ", ".join(repr(one.name) for one in self.libraries)
             why = f"not exported by {listed}"
+        for name, row in () if self._wrapped() else facts.inlines.items():
+            why_not = "it is inline, and was not compiled"
+            found.setdefault(name, Skipped("inline", facts.files[row.place[0]], row.place[1], why_not))
         for kind, table in (("function", facts.functions), ("variable", facts.variables)):
             for name, row in table.items():
                 if self._library_of(row.symbol) is None:

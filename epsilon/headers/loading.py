@@ -15,10 +15,8 @@ if TYPE_CHECKING:
     from epsilon.libraries import Library
 
 
-def load(path: str | None, libraries: Sequence[Library]) -> Library:
+def load(path: str, libraries: Sequence[Library]) -> Library:
     """Open the wrappers, which call functions of ``libraries``: those are made visible to it first."""
-    if path is None:
-        raise ForeignError("the headers' inline functions were not compiled: there was no compiler")
     for one in libraries:
         if one.path is not None:
             lib_open(one.path, os.RTLD_GLOBAL | os.RTLD_LAZY)
