@@ -51,7 +51,8 @@ QUERY = """
     place = epsilon.foreign_alloc(("pointer", sqlite3))
     assert sqlite3_open(":memory:", place) == SQLITE_OK
     database = place[0]
-    assert sqlite3_exec(database, "CREATE TABLE t (n INT, s TEXT); INSERT INTO t VALUES (7, 'seven')", None, None, None) == 0
+    made = "CREATE TABLE t (n INT, s TEXT); INSERT INTO t VALUES (7, 'seven')"
+    assert sqlite3_exec(database, made, None, None, None) == 0
     rows = []
     def row(data, count, values, names):
         rows.append([epsilon.foreign_string(values[index]) for index in range(count)])
@@ -183,7 +184,10 @@ bigger sum(const bigger *values, size_t count) { bigger n = 0; while (count--) n
 long long of_time(const struct timespec *t) { return t->tv_sec; }
 handle *opened(const char *name) { static handle h; strcpy(h.name, name); return &h; }
 int name_length(const handle *h) { return (int)strlen(h->name); }
-int total(int count, ...) { va_list l; int n = 0; va_start(l, count); while (count--) n += va_arg(l, int); va_end(l); return n; }
+int total(int count, ...) {
+    va_list l; int n = 0;
+    va_start(l, count); while (count--) n += va_arg(l, int); va_end(l); return n;
+}
 int import(void) { return 8; }
 void *none(void) { return 0; }
 int counter = 3;
@@ -225,7 +229,8 @@ USE = """
     assert m.flexible.with_count(2, values=[1.0, 2.0]).values[1] == 2.0
     for name in "point pair_tag bits tight by_two wide mixed flexible node any struct_shape".split():
         found = getattr(m, name)
-        print(name, found.size, found.alignment, *(found.offset(each) for each in found.__match_args__ if name != "bits"))
+        members = found.__match_args__ if name != "bits" else ()
+        print(name, found.size, found.alignment, *map(found.offset, members))
     assert m.pair is m.pair_tag and m.any(d=1.0).i == 0
     epsilon.expect_layout(m.bits, 16, 8, {"a": (0, 3), "b": (3, 7), "c": (32, 1), "d": 8})
 """

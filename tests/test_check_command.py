@@ -328,7 +328,8 @@ def test_options_of_the_compiler(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("arguments", [
-    ["{}/none.hy"], ["{}/a.txt"], ["{}/a.hy", "--header", "no_such_header.h"], ["{}/a.hy", "--header", "string.h", "--define", "1x"],
+    ["{}/none.hy"], ["{}/a.txt"], ["{}/a.hy", "--header", "no_such_header.h"],
+    ["{}/a.hy", "--header", "string.h", "--define", "1x"],
 ])  # fmt: skip
 def test_what_cannot_be_done_ends_with_2(tmp_path, capsys, arguments):
     (tmp_path / "a.hy").write_text("")
@@ -395,7 +396,8 @@ def test_without_a_compiler_it_is_said_that_nothing_was_checked(tmp_path):
 
 # --- what is shipped ------------------------------------------------------------------------------------------------
 
-LIBC = "ctype dirent fcntl math signal stddef stdio stdlib string strings sys/stat sys/time sys/types sys/wait time unistd wctype"
+LIBC = """ctype dirent fcntl math signal stddef stdio stdlib string strings sys/stat sys/time sys/types sys/wait time
+          unistd wctype"""
 
 
 def test_libc_passes(capsys):

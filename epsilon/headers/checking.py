@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections import namedtuple
 from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 from typing import Any
 
 from epsilon.errors import ForeignError, nearest
@@ -19,6 +20,8 @@ from epsilon.typesystem.enumerations import constant_name
 
 #: ``is_note`` tells what was not checked from what differs
 Finding = namedtuple("Finding", ["spot", "name", "message", "is_note"], defaults=(False,))
+#: how much a name is like another that is probably meant: two letters that changed places in a word of six
+_ALIKE = 0.82
 #: The facts of some headers, their meaning, and how the headers were called.
 Known = namedtuple("Known", ["types", "headers"])
 
@@ -47,23 +50,24 @@ def check(found: Iterable[Any], known: Known | None, load: Callable[[tuple[str, 
 
 
 def _covered(found: list[Any], known: Known | None) -> set[str]:
-    """The libraries that the headers are for: those of which they declare anything, or the only one there is."""
+    """The libraries that the headers are for: those of which they declare anything, or what is called much alike."""
+    libraries: set[str] = set()
     if known is None:
-        return set()
-    named = [each for each in found if isinstance(each, (sources.Function, sources.Variable)) and not _own(each)]
-    libraries = {each.library for each in named}
-    if len(libraries) == 1:
         return libraries
-    return {
-        each.library
-        for each in named
-        for symbol in (each.symbols if isinstance(each, sources.Function) else (each.symbol,))
-        if known.types.function(symbol) is not None or symbol in known.types.facts.variables
-    }
-
-
-def _own(found: Any) -> bool:
-    return bool(getattr(found, "headers", ()))
+    facts = known.types.facts
+    for each in found:
+        if not isinstance(each, (sources.Function, sources.Variable)) or getattr(each, "headers", ()):
+            continue
+        symbols = each.symbols if isinstance(each, sources.Function) else (each.symbol,)
+        if each.library in libraries or not symbols:
+            continue
+        names = [*facts.functions, *facts.variables]
+        if any(
+            known.types.function(symbol) or symbol in facts.variables or get_close_matches(symbol, names, 1, _ALIKE)
+            for symbol in symbols
+        ):
+            libraries.add(each.library)
+    return libraries
 
 
 def _note(found: Any, message: str) -> Finding:
