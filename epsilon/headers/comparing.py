@@ -27,6 +27,7 @@ from epsilon.typesystem import (
     StructCType,
 )
 from epsilon.typesystem.enumerations import Enumeration
+from epsilon.typesystem.uncarried import Uncarried
 
 #: where a type stands: what a call passes and gets back, what a callback gets and gives back, and what lies in memory
 PARAMETER, RESULT, RECEIVED, ANSWER, MEMORY = "parameter", "result", "received", "answer", "memory"
@@ -81,6 +82,8 @@ def _named(declared: CType, actual: CType, types: FactTypes) -> str | None:
 
 
 def _values(declared: CType, actual: CType, is_enum: bool, types: FactTypes) -> str | None:
+    if isinstance(actual, Uncarried):  # such as a va_list, which is an array of a struct that is the compiler's own
+        return None if declared.spelling == actual.spelling else ""
     if isinstance(declared, StructCType) or isinstance(actual, StructCType):
         both = isinstance(declared, StructCType) and isinstance(actual, StructCType)
         return None if both and same_record(declared, actual, types) else ""

@@ -243,8 +243,7 @@ class Outliner:
         """See that what a declaration rests on is defined before it; ``ForeignTypeError`` where it is left out."""
         for standing in (each for found in types for each in mentioned(found)):
             if standing.kind:
-                self.own_record(f"{standing.kind} {standing.name}")
-                continue
+                continue  # a pointer to it: the tag is enough
             self.typedef(standing.name)
             if self._done.get(standing.name):
                 raise ForeignTypeError(f"it needs {standing.name}, which is left out")
@@ -312,7 +311,7 @@ class Outliner:
         if isinstance(found, Standing):
             self.typedef(found.name)
         else:
-            found = self.by_tag(found)
+            found = self.plain(found, True)
             self.need(found)
         self.outline.types.append(Alias(name, plain(name), found, None))
 
@@ -344,21 +343,26 @@ class Outliner:
 
     def plain_member(self, member: Any) -> Any:
         """A member, in whose type a struct that is defined goes by its tag: its typedef comes after it."""
-        return member._replace(ctype=self.by_tag(member.ctype))
+        return member._replace(ctype=self.plain(member.ctype, True))
 
-    def by_tag(self, found: CType) -> CType:
-        if isinstance(found, Standing) and not found.kind:
+    def plain(self, found: CType, by_tag: bool = False) -> CType:
+        """A type as it is written: pointers to what has no name are pointers to void; and ``by_tag`` structs that are
+        defined go by their tags."""
+        if isinstance(found, Standing) and not found.kind and by_tag:
             meant = self.names.read(self.facts.typedefs[found.name].declaration)[1]
-            by_tag = isinstance(meant, Standing) and meant.kind and self.is_defined(f"{meant.kind} {meant.name}")
-            return meant if by_tag else found
+            struct = isinstance(meant, Standing) and meant.kind and self.is_defined(f"{meant.kind} {meant.name}")
+            return meant if struct else found
         if type(found) is Pointer:
-            return Pointer(self.by_tag(found.target), found.const)
+            if found.target is EXTENDED["__builtin_va_list"] or isinstance(found.target, Inline):
+                return Pointer(VOID, found.const)
+            return Pointer(self.plain(found.target, by_tag), found.const)
         if isinstance(found, Array):
-            return Array(self.by_tag(found.target), found.length)
+            return Array(self.plain(found.target, by_tag), found.length)
         if isinstance(found, FunctionPointer):
-            return FunctionPointer(self.by_tag(found.target))
+            return FunctionPointer(self.plain(found.target, by_tag))
         if isinstance(found, FunctionType):
-            return FunctionType(self.by_tag(found.result), tuple(map(self.by_tag, found.parameters)), found.variadic)
+            parameters = tuple(self.plain(each, by_tag) for each in found.parameters)
+            return FunctionType(self.plain(found.result, by_tag), parameters, found.variadic)
         if isinstance(found, Inline):
             return Inline(found.body._replace(members=tuple(map(self.plain_member, found.body.members))))
         return found
@@ -383,6 +387,7 @@ class Outliner:
         self.need(found.result, *found.parameters)
         for each in (found.result, *found.parameters):
             self.need_carried(each)
+        found = self.plain(found)
         parameters = list(zip(names, found.parameters, strict=True))
         self.outline.functions.append(
             Bound(self.short(name), name, row.symbol, library.name, found.result, parameters, found.variadic,
