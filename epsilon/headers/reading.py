@@ -26,11 +26,13 @@ def read_headers(request: Request) -> Facts:
     """All that the headers of ``request`` declare; what cannot be read is in ``skipped``.
 
     ``HeaderError`` for a header that is not found, that the compiler refuses, or that declares nothing;
-    ``CompilerError`` where there is no compiler.
+    ``CompilerError`` where there is no compiler.  One that only preprocesses (``CC=cpp``) gives declarations and enums
+    with layouts and values that are computed, and ``proved`` is false; what macros stand for takes a whole one.
     """
     unit = preprocess(request)
     facts = declarations(unit)
-    constants.find(unit, facts)
+    if facts.proved:
+        constants.find(unit, facts)
     _select(facts, request)
     if not any(getattr(facts, table) for table in tables.TABLES):
         read = "".join(f"\n  {unit.files[index]}" for index in sorted(unit.own))
