@@ -165,7 +165,7 @@ class Questions:
         before = len(answers.refused) + len(answers.unreadable)
         in_headers: list[tuple[str, int, str]] = []
         for file, number, words in _ERROR.findall(said):
-            if file == "epsilon-probe":
+            if file == "epsilon-probe" and int(number) < len(owners):
                 answers.refused.setdefault(owners[int(number)], words)
             else:
                 in_headers.append((file, int(number), words))
