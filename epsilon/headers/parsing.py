@@ -26,7 +26,9 @@ Record = namedtuple("Record", ["definition", "spelled", "members", "place"])
 #: ``path`` is as C reaches it from the struct; ``kind`` is "bits" for a bit-field, "flexible" for an array without a
 #: length, else ""; ``type`` the C text of its type with ``%s`` for a name, or None where it has no name
 Member = namedtuple("Member", ["path", "kind", "type"])
-#: ``names`` are ``(name, line)`` pairs; ``spelled`` what C calls the enum, or None
+#: An enum's constant: the tokens of its value, or none and the constant ``before`` that it is one more than.
+Value = namedtuple("Value", ["place", "tokens", "before"])
+#: ``names`` are its constants (``gnu.Enumerator``); ``spelled`` what C calls the enum
 Enum = namedtuple("Enum", ["names", "spelled", "place"])
 Typedef = namedtuple("Typedef", ["declaration", "place"])
 
@@ -59,8 +61,8 @@ class Declarations:
         self.records: dict[str, Record] = {}
         self.enums: dict[str, Enum] = {}
         self.typedefs: dict[str, Typedef] = {}
-        #: enum constant → its place
-        self.enumerators: dict[str, Place] = {}
+        #: by the name of an enum's constant
+        self.enumerators: dict[str, Value] = {}
         #: name → (kind, place, reason)
         self.refused: dict[str, tuple[str, Place, str]] = {}
         self.constants: list[gnu.Constant] = []
@@ -379,8 +381,10 @@ class Declarations:
         if node.values is not None:
             names = self._plain.enumerators.get(self._row(node), [])
             file = self._plain.piece.file
-            for name, line in names:
-                self.enumerators.setdefault(name, (file, line))
+            before = None
+            for one in names:
+                self.enumerators.setdefault(one.name, Value((file, one.line), one.value, before))
+                before = one.name
             if tag is not None:
                 spelled = f"enum {tag}" if node.name else tag
                 self.enums.setdefault(tag, Enum(tuple(names), spelled, self._head(node)))
@@ -449,7 +453,10 @@ class Declarations:
             texts.append(f"{prefix}{text}{own and ' ' + own.rstrip()};")
             if name:
                 members += self._paths(one, name, attributes)
-        attributes = self._layout_attributes(self._attributes(node))
+        attributes = self._attributes(node)
+        if any(one.name == "scalar_storage_order" for one in attributes):
+            raise Unreadable("its members have another byte order (scalar_storage_order)")
+        attributes = self._layout_attributes(attributes)
         return f"{{ {' '.join(texts)} }}{attributes and ' ' + attributes.rstrip()}", members
 
     def _paths(self, one: c_ast.Decl, name: str, attributes: Sequence[Attribute]) -> Iterator[Member]:

@@ -27,6 +27,7 @@ Owner = tuple[str, object]
 
 _WHAT = "holding the headers' declarations against the compiler"
 _ERROR = re.compile(r"^(.+?):(\d+):(?:\d+:)? (?:fatal )?error: (.*)$", re.M)
+_NAMED = re.compile(r"'(\w+)'")
 _DEFINES = re.compile(r"^#[ \t]*(?:define|undef)\b[^\n]*", re.M)
 _CONSTANT = re.compile(rf"{gnu.CONSTANT}(\d+)")
 _TAGGED = re.compile(r"\b(struct|union|enum) (\w+)(?! *\{)")
@@ -44,6 +45,8 @@ class Answers:
         self.refused: dict[Owner, str] = {}
         self.unreadable: dict[int, str] = {}
         self.order = "<"
+        #: whether they are the compiler's
+        self.proved = False
 
 
 class Questions:
@@ -118,9 +121,9 @@ class Questions:
 
     # --- asking ---
 
-    def ask(self, pieces: Sequence[Piece]) -> Answers:
-        """The answers; ``unit.text`` loses those of the ``pieces`` that the compiler cannot read, and
-        ``CompilerError`` says that there is no compiler."""
+    def ask(self, pieces: Sequence[Piece]) -> Answers | None:
+        """The answers, or None where the compiler only preprocesses; ``unit.text`` loses those of the ``pieces`` that
+        it cannot read."""
         answers = Answers()
         with tempfile.TemporaryDirectory(prefix="epsilon-proof-") as folder:
             path = os.path.join(folder, "proof.o")
@@ -128,17 +131,17 @@ class Questions:
                 text, owners = self._program(answers.refused)
                 arguments = [*options(self.unit), "-undef", "-O0", "-g0", "-c", "-o", path]
                 status, _, said = compiler.run(arguments, text, _WHAT)
-                if not status:
-                    with open(path, "rb") as file:
-                        self._read(ObjectFile(file.read()), answers)
-                    return answers
+                if not status or not _ERROR.search(said):
+                    return self._read(path, answers)
                 if not self._learn(said, owners, pieces, answers):
                     raise HeaderError(f"{', '.join(self.unit.request.headers)}: the compiler cannot read it:\n{said}")
         raise HeaderError(f"{', '.join(self.unit.request.headers)}: the compiler finds no end of errors:\n{said}")
 
     def _program(self, refused: Mapping[Owner, str]) -> tuple[str, list[Owner]]:
         owners: list[Owner] = []
-        parts = [_DEFINES.sub("", self.unit.text)]
+        # tags that are first met among a function's parameters would mean something else each time
+        tags = [f"{name};" for name, record in self.declared.records.items() if record.spelled == name]
+        parts = [" ".join(tags), _DEFINES.sub("", self.unit.text)]
 
         def line(owner: Owner, text: str) -> None:
             parts.append(probe(len(owners), text))
@@ -162,7 +165,7 @@ class Questions:
         before = len(answers.refused) + len(answers.unreadable)
         in_headers: list[tuple[str, int, str]] = []
         for file, number, words in _ERROR.findall(said):
-            if file == "epsilon-probe":
+            if file == "epsilon-probe" and int(number) < len(owners):
                 answers.refused.setdefault(owners[int(number)], words)
             else:
                 in_headers.append((file, int(number), words))
@@ -178,18 +181,34 @@ class Questions:
                 spans.setdefault((piece.file, line), []).append(index)
         gone: dict[tuple[int, int], str] = {}
         for file, line, words in errors:
-            for index in spans.get((files.get(file, -1), line), ()):
+            place = files.get(file, -1), line
+            found = spans.get(place, [])
+            named = set(_NAMED.findall(words))
+            guilty = [index for index in found if named.intersection(pieces[index].tokens)] or found
+            for index in guilty:
                 piece = pieces[index]
                 answers.unreadable.setdefault(index, words)
                 gone.update(((piece.file, one), "") for one in range(piece.lines[0], piece.last + 1))
-                # what is left of a struct is its name, so that pointers to it mean the same everywhere
+        for place in gone:
+            # what is left of a struct is its name, so that pointers to it mean the same everywhere; and others that
+            # stand on the same line, as those that a macro makes
+            for index in spans[place]:
+                piece = pieces[index]
                 kind, name = guess(piece.tokens)
-                if kind in ("struct", "union") and name != "?":
-                    gone[piece.file, piece.lines[0]] = f"{name};"
+                if index not in answers.unreadable:
+                    whole = piece.lines[0] == piece.last and not piece.body
+                    gone[place] += f"{' '.join(piece.tokens)};" if whole else ""
+                elif kind in ("struct", "union") and name != "?" and piece.lines[0] == place[1]:
+                    gone[place] += f"{name};"
         self.unit.leave_out(gone)
 
-    def _read(self, found: ObjectFile, answers: Answers) -> None:
-        answers.order = found.order
+    def _read(self, path: str, answers: Answers) -> Answers | None:
+        try:
+            with open(path, "rb") as file:
+                found = ObjectFile(file.read())
+        except (OSError, ValueError):
+            return None
+        answers.order, answers.proved = found.order, True
         asked = [owner for owner, _ in self.values if owner not in answers.refused]
         numbers = struct.unpack(f"{found.order}{len(asked)}Q", found.data("epsilon_values", 8 * len(asked)))
         for owner, number in zip(asked, numbers, strict=True):
@@ -198,6 +217,7 @@ class Questions:
             if owner not in answers.refused:
                 size = answers.values[owner][0]
                 answers.bits[str(owner[1]), path] = found.data(f"epsilon_bits_{index}", size)
+        return answers
 
 
 def _quoted(text: str) -> str:
