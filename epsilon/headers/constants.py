@@ -12,7 +12,7 @@ import re
 
 from epsilon.errors import ForeignTypeError
 from epsilon.headers import probing
-from epsilon.headers.definitions import Definition, Definitions
+from epsilon.headers.definitions import Definition, Definitions, definitions_of
 from epsilon.headers.facts import Constant, Facts, Function, Skipped, Variable
 from epsilon.headers.macro_text import UNBALANCED, expand, objection, swallowing, tokens, unknown
 from epsilon.headers.mending import mended
@@ -57,7 +57,7 @@ def find(unit, facts: Facts) -> None:
     ``MAP_FAILED`` as an unsigned number, with the pointer's type; a pointer to a string literal as the string.
     Raises ``CompilerError`` if the compiler cannot be run.
     """
-    _Finder(unit, facts, Definitions(unit)).find()
+    _Finder(unit, facts, definitions_of(unit)).find()
 
 
 class _Finder:
