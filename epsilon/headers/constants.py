@@ -12,7 +12,7 @@ import re
 
 from epsilon.errors import ForeignTypeError
 from epsilon.headers import probing
-from epsilon.headers.definitions import Definition, Definitions
+from epsilon.headers.definitions import Definition, Definitions, definitions_of
 from epsilon.headers.facts import Constant, Facts, Function, Skipped, Variable
 from epsilon.headers.macro_text import UNBALANCED, expand, objection, swallowing, tokens, unknown
 from epsilon.headers.mending import mended
@@ -57,7 +57,7 @@ def find(unit, facts: Facts) -> None:
     ``MAP_FAILED`` as an unsigned number, with the pointer's type; a pointer to a string literal as the string.
     Raises ``CompilerError`` if the compiler cannot be run.
     """
-    _Finder(unit, facts, Definitions(unit)).find()
+    _Finder(unit, facts, definitions_of(unit)).find()
 
 
 class _Finder:
@@ -102,7 +102,8 @@ class _Finder:
         asked = []
         swallow = swallowing(self.definitions)
         for name, one in self.macros.items():
-            if name in self.definitions and self.literal(name, one.body):
+            known = name in self.definitions and name not in self.definitions.restored
+            if known and self.literal(name, one.body):
                 continue
             if not one.body:
                 self.skip(name, "empty")
@@ -293,7 +294,7 @@ def _reason(text: str, complaint: str) -> str:
         return f"it uses {missing[1] or missing[2]}, which is not declared"
     if "not constant" in complaint or "not a compile-time constant" in complaint:
         return "not constant"
-    if "invalid storage class for function" in complaint:
+    if "invalid storage class for function" in complaint or "function declared in block scope" in complaint:
         return f"names the function {text.strip('() ')}"
     if "invalid initializer" in complaint or "array initialize" in complaint:
         return "not a number, a string or a pointer"

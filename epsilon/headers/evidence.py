@@ -6,7 +6,7 @@ type that was wanted in its place, as an argument of a function or in an assignm
 - a pointer to the only struct that has all the members that are taken of it (``->``), or that struct itself (``.``);
 - what is cast to pointers is a ``void *``, which takes any; to a pointer to functions, or to a real type, is just that;
 - what is cast to integer types, shifted, masked, or is an index, is an ``int``, as a literal argument is in C, or the
-  wider type that it is cast to.
+  wider type that it is cast to; so is what compiles neither as a ``double`` nor as a pointer.
 
 What is assigned to, or whose size, address or type is taken, has no place in a function.  What serves all types alike,
 as in ``MAX(a, b)``, only the user can tell: a wrong type would be worse than none.
@@ -16,13 +16,15 @@ from __future__ import annotations
 
 import re
 from collections import namedtuple
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
+from epsilon.errors import ForeignTypeError
 from epsilon.headers import probing
 from epsilon.headers.definitions import Definitions
 from epsilon.headers.facts import Facts
-from epsilon.headers.macro_text import tokens
-from epsilon.headers.probing import TYPE, Type
+from epsilon.headers.macro_text import BASIC_TYPES, QUALIFIERS, tokens
+from epsilon.headers.probing import TYPE, Type, declared
+from epsilon.headers.proof import Layouts
 
 #: why a parameter's type cannot be told; ``%s`` in the reason stands for its name
 Unclear = namedtuple("Unclear", ["parameter", "reason"])
@@ -52,6 +54,7 @@ _INTEGERS = ("int", "unsigned int", "long", "unsigned long", "long long", "unsig
              "unsigned __int128")  # fmt: skip
 _NARROW = frozenset(("char", "signed char", "unsigned char", "short", "unsigned short", "_Bool"))
 _REALS = frozenset(("float", "double", "long double"))
+_ANY = frozenset(("void *", "const void *"))
 
 
 class _Use:
@@ -82,28 +85,85 @@ def gather(
     ``texts`` are the expansions, ``counts`` the numbers of the parameters, and ``bodies`` make a function's body of an
     expansion.
     """
-    uses = {name: uses_in(tokens(text), counts[name]) for name, text in texts.items()}
+    types_known = BASIC_TYPES | set(facts.typedefs)
+    uses = {name: uses_in(tokens(text), counts[name], types_known) for name, text in texts.items()}
     casts = list(dict.fromkeys(cast for some in uses.values() for use in some for cast in use.casts))
-    most = max(counts.values(), default=0)
-    lines = [definitions.plain, probing.NOWHERE]
-    lines += [f"struct epsilon_type_{index} {{ char none; }};" for index in range(most)]
-    for number, cast in enumerate(casts, 1):
-        lines.append(probing.probe(number, f"void epsilon_cast_{number}(void) {probing.assigned(f'({cast})0')}"))
-    for number, name in enumerate(texts, len(casts) + 1):
-        parameters = ", ".join(f"struct epsilon_type_{k} {placeholder(k)}" for k in range(counts[name])) or "void"
-        lines.append(probing.probe(number, f"void epsilon_macro_{number}({parameters}) {bodies[name]}"))
-    said = probing.words_about(unit, "\n".join(lines))
-    named = probing.complaints_in(said).probes
-    cast_types = {}
-    for number, cast in enumerate(casts, 1):
-        if (found := probing.named_type(named.get(number, ""))) is not None:
-            cast_types[cast] = found
-    wanted = _wanted(said)
-    owners = _owners(facts)
-    return {
-        name: _decided(uses[name], wanted.get(number, {}), cast_types, owners)
-        for number, name in enumerate(texts, len(casts) + 1)
-    }
+    asking = _Asking(unit, definitions, bodies)
+    found: dict[str, list[str] | Unclear] = {}
+    types: dict[str, list[str | None]] = {name: [None] * counts[name] for name in texts}
+    wanted, cast_types = asking.wanted(types, casts)
+    told = _Told(facts, cast_types)
+    fresh = list(texts)
+    while fresh:  # a type that is told may have the compiler tell of others: those that a member is called with
+        again = []
+        for name in fresh:
+            before = list(types[name])
+            answers = told.decided(uses[name], wanted.get(name, {}), before)
+            if isinstance(answers, Unclear):
+                found[name] = answers
+                continue
+            types[name] = answers
+            if None in answers and answers != before and any(answers):
+                again.append(name)
+        fresh = again
+        wanted, _ = asking.wanted({name: types[name] for name in fresh}) if fresh else ({}, {})
+    left = {name: types[name] for name in texts if name not in found}
+    integers = asking.only_integers({name: known for name, known in left.items() if None in known})
+    for name, known in left.items():
+        open_ones = [k for k, one in enumerate(known) if one is None and (name, k) not in integers]
+        found[name] = Unclear(open_ones[0], "%s may be of any type") if open_ones else [one or "int" for one in known]
+    return found
+
+
+class _Asking:
+    """Puts questions about the macros to the compiler, all those of a kind in one run."""
+
+    def __init__(self, unit, definitions: Definitions, bodies: Mapping[str, str]):
+        self.unit, self.bodies = unit, bodies
+        self.plain = definitions.plain
+
+    def said(self, functions: Sequence[str], strangers: int = 0, strict: bool = False) -> str:
+        lines = [self.plain, probing.NOWHERE]
+        lines += [f"struct epsilon_type_{index} {{ char none; }};" for index in range(strangers)]
+        for number, function in enumerate(functions, 1):
+            lines.append(probing.probe(number, f"void epsilon_probe_{number}{function}"))
+        strictness = probing.STRICT if strict else ()
+        return probing.words_about(self.unit, "\n".join(lines), strictness, loud=strict)
+
+    def function(self, name: str, types: Sequence[str]) -> str:
+        parameters = ", ".join(declared(one, placeholder(k)) for k, one in enumerate(types)) or "void"
+        return f"({parameters}) {self.bodies[name]}"
+
+    def wanted(
+        self, asked: Mapping[str, Sequence[str | None]], casts: Sequence[str] = ()
+    ) -> tuple[dict[str, dict[int, list[Type]]], dict[str, Type]]:
+        """What the compiler wants in the place of parameters whose types are not known yet (None); and the types of
+        what is cast to, as far as these are types."""
+        functions = [f"(void) {probing.assigned(f'({cast})0')}" for cast in casts]
+        functions += [
+            self.function(name, [one or f"struct epsilon_type_{k}" for k, one in enumerate(types)])
+            for name, types in asked.items()
+        ]
+        said = self.said(functions, max(map(len, asked.values()), default=0))
+        complaints = probing.complaints_in(said).probes
+        named = {cast: probing.named_type(complaints.get(number, "")) for number, cast in enumerate(casts, 1)}
+        found = _wanted(said)
+        wanted = {name: found[number] for number, name in enumerate(asked, len(casts) + 1) if number in found}
+        return wanted, {cast: one for cast, one in named.items() if one is not None}
+
+    def only_integers(self, asked: Mapping[str, Sequence[str | None]]) -> set[tuple[str, int]]:
+        """The parameters that can be neither a ``double`` nor a pointer, where nothing else is known of them."""
+        trials = [
+            (name, k, self.function(name, [trial if index == k else one or "int" for index, one in enumerate(types)]))
+            for name, types in asked.items()
+            for k, known in enumerate(types) if known is None
+            for trial in ("double", "char *")
+        ]  # fmt: skip
+        if not trials:
+            return set()
+        refused = probing.complaints_in(self.said([one[2] for one in trials], strict=True)).probes
+        passed = {trials[n - 1][:2] for n in range(1, len(trials) + 1) if n not in refused}
+        return {one[:2] for one in trials} - passed
 
 
 def _wanted(said: str) -> dict[int, dict[int, list[Type]]]:
@@ -132,23 +192,11 @@ def _triples(match: re.Match) -> list[tuple]:
     return [groups[start : start + 3] for start in range(0, len(groups), 3)]
 
 
-def _owners(facts: Facts) -> dict[str, set[str]]:
-    """By the names of members, the structs that have them, as C spells these."""
-    found: dict[str, set[str]] = {}
-    for name, record in facts.records.items():
-        tag = name.partition(" ")[2]
-        typedef = facts.typedefs.get(tag)
-        spelled = tag if typedef is not None and typedef.declaration == f"typedef {name} {tag}" else name
-        for member in record.members:
-            found.setdefault(member[0], set()).add(spelled)
-    return found
-
-
 # --- what the text does -------------------------------------------------------------------------------------------
 
 
-def uses_in(words: Sequence[tuple[str, str]], count: int) -> list[_Use]:
-    """What an expansion does with each of its parameters.
+def uses_in(words: Sequence[tuple[str, str]], count: int, types: Collection[str] = BASIC_TYPES) -> list[_Use]:
+    """What an expansion does with each of its parameters; ``types`` are names of types.
 
     >>> use = uses_in(tokens("((long)(epsilon_p0_) << 2) + (epsilon_p0_)->size"), 1)[0]
     >>> use.casts, use.members
@@ -158,11 +206,11 @@ def uses_in(words: Sequence[tuple[str, str]], count: int) -> list[_Use]:
     spelled = ["", *(word for _, word in words), ""]
     for index, word in enumerate(spelled):
         if found := _PLACEHOLDER.fullmatch(word):
-            _look(spelled, index, uses[int(found[1])])
+            _look(spelled, index, uses[int(found[1])], types)
     return uses
 
 
-def _look(words: list[str], index: int, use: _Use) -> None:
+def _look(words: list[str], index: int, use: _Use, types: Collection[str]) -> None:
     use.count += 1
     left, right = index - 1, index + 1
     while words[left] == "(" and words[right] == ")" and not _is_operand(words[left - 1]):
@@ -184,7 +232,7 @@ def _look(words: list[str], index: int, use: _Use) -> None:
         use.refusal = "it takes the size or the type of %s"
     elif after in _ASSIGNING or before in ("++", "--"):
         use.refusal = "it changes %s"
-    elif before == "&" and not _is_operand(words[left - 1]):
+    elif before == "&" and (not _is_operand(words[left - 1]) or _is_cast(words, left - 1, types)):
         use.refusal = "it takes the address of %s"
     elif after in ("->", "."):
         use.members.append((after, words[right + 1]))
@@ -195,6 +243,12 @@ def _look(words: list[str], index: int, use: _Use) -> None:
 def _is_operand(word: str) -> bool:
     """Whether an opening bracket behind ``word`` begins a call or an index, and an ``&`` has two sides."""
     return word in (")", "]") or word.isidentifier() and word not in ("return", "else", "do") or word[:1].isdigit()
+
+
+def _is_cast(words: Sequence[str], end: int, types: Collection[str]) -> bool:
+    """Whether the bracket that closes at ``end`` has a type in it."""
+    first = words[_opening(words, end) + 1]
+    return words[end] == ")" and (first in types or first in QUALIFIERS)
 
 
 def _opening(words: Sequence[str], end: int) -> int:
@@ -209,66 +263,90 @@ def _opening(words: Sequence[str], end: int) -> int:
 # --- what it comes to ---------------------------------------------------------------------------------------------
 
 
-def _decided(
-    uses: Sequence[_Use], wanted: Mapping[int, list[Type]], casts: Mapping[str, Type], owners: Mapping[str, set[str]]
-) -> list[str] | Unclear:
-    types = []
-    for index, use in enumerate(uses):
-        found = _type(use, wanted.get(index, []), casts, owners)
-        if isinstance(found, Unclear):
-            return found._replace(parameter=index)
-        types.append(found)
-    return types
+class _Told:
+    """Decides a parameter's type from its uses; ``casts`` has the types of what is cast to."""
+
+    def __init__(self, facts: Facts, casts: Mapping[str, Type]):
+        self.casts = casts
+        self.owners = _owners(facts)
+        self.layouts = Layouts(facts)
+
+    def decided(
+        self, uses: Sequence[_Use], wanted: Mapping[int, list[Type]], known: Sequence[str | None]
+    ) -> list[str | None] | Unclear:
+        """The types that are told by now, None for those that are not."""
+        types: list[str | None] = []
+        for index, use in enumerate(uses):
+            found = known[index] or self.type(use, wanted.get(index, []))
+            if isinstance(found, Unclear):
+                return found._replace(parameter=index)
+            types.append(found)
+        return types
+
+    def type(self, use: _Use, wanted: list[Type]) -> str | Unclear | None:
+        if use.refusal:
+            return Unclear(0, use.refusal)
+        if not use.count:
+            return Unclear(0, "it makes no use of %s")
+        told = list(wanted)
+        if use.members:
+            common = set.intersection(*(self.owners.get(member, set()) for _, member in use.members))
+            if len(common) != 1 or len({how for how, _ in use.members}) != 1:
+                return Unclear(0, f"no one struct is known that %s must be, with {use.members[0][1]}")
+            spelled = common.pop() + (" *" if use.members[0][0] == "->" else "")
+            told.append(Type(spelled, spelled))
+        if told:
+            return self.one_of(told)
+        kinds = [self.casts[cast] for cast in use.casts if cast in self.casts]
+        if len(kinds) != len(use.casts):
+            return Unclear(0, "the type of %s cannot be told")
+        return self.of_casts(kinds, use.integer)
+
+    def meaning(self, one: Type) -> object:
+        """What is the same for two spellings of a type, and for pointers that differ in ``const``."""
+        plain = re.sub(r"\bconst\b", "", one.spelled)
+        try:
+            return self.layouts.read(plain)[1]
+        except ForeignTypeError:
+            return re.sub(r"\bconst\b|\s", "", one.canonical)
+
+    def one_of(self, told: list[Type]) -> str | Unclear:
+        """The type that fits in all places: of pointers that differ in ``const`` the plain one, any but ``void *``."""
+        by_meaning: dict[object, Type] = {}
+        for one in told:
+            meaning = self.meaning(one)
+            known = by_meaning.get(meaning)
+            if known is None or "const" in known.canonical and "const" not in one.canonical:
+                by_meaning[meaning] = one
+        if len(by_meaning) > 1:
+            by_meaning = {meaning: one for meaning, one in by_meaning.items() if one.canonical not in _ANY}
+        if len(by_meaning) > 1:
+            first, second = list(by_meaning.values())[:2]
+            return Unclear(0, f"%s is used as {first.spelled} and as {second.spelled}")
+        return next(iter(by_meaning.values()), told[0]).spelled
+
+    def of_casts(self, kinds: list[Type], integer: bool) -> str | Unclear | None:
+        words = [one.canonical for one in kinds]
+        if not words:
+            return "int" if integer else None
+        if all("(*" in word for word in words):
+            return self.one_of(kinds)
+        if all(word.endswith("*") for word in words):
+            return "const void *" if all(word.startswith("const ") for word in words) else "void *"
+        if all(word in _INTEGERS or word in _NARROW for word in words):
+            return max((word for word in words if word in _INTEGERS), key=_INTEGERS.index, default="int")
+        if len(set(words)) == 1 and words[0] in _REALS and not integer:
+            return words[0]
+        return Unclear(0, f"%s is cast to {', '.join(dict.fromkeys(one.spelled for one in kinds))}")
 
 
-def _type(
-    use: _Use, wanted: list[Type], casts: Mapping[str, Type], owners: Mapping[str, set[str]]
-) -> str | Unclear:
-    if use.refusal:
-        return Unclear(0, use.refusal)
-    if not use.count:
-        return Unclear(0, "it makes no use of %s")
-    told = list(wanted)
-    if use.members:
-        common = set.intersection(*(owners.get(member, set()) for _, member in use.members))
-        if len(common) != 1 or len({how for how, _ in use.members}) != 1:
-            return Unclear(0, f"no one struct is known that %s must be, with {use.members[0][1]}")
-        spelled = common.pop() + (" *" if use.members[0][0] == "->" else "")
-        told.append(Type(spelled, spelled))
-    if told:
-        return _one_of(told)
-    kinds = [casts[cast] for cast in use.casts if cast in casts]
-    if len(kinds) != len(use.casts):
-        return Unclear(0, "the type of %s cannot be told")
-    return _of_casts(kinds, use.integer)
-
-
-def _one_of(told: list[Type]) -> str | Unclear:
-    """The type that fits in all places: of pointers that differ in ``const`` the plain one, any before ``void *``."""
-    by_meaning = {}
-    for one in told:
-        meaning = re.sub(r"\bconst\b|\s", "", one.canonical)
-        known = by_meaning.get(meaning)
-        if known is None or "const" in known.canonical and "const" not in one.canonical:
-            by_meaning[meaning] = one
-    if len(by_meaning) > 1:
-        by_meaning.pop("void*", None)
-    if len(by_meaning) > 1:
-        first, second = list(by_meaning.values())[:2]
-        return Unclear(0, f"%s is used as {first.spelled} and as {second.spelled}")
-    return next(iter(by_meaning.values())).spelled
-
-
-def _of_casts(kinds: list[Type], integer: bool) -> str | Unclear:
-    words = [one.canonical for one in kinds]
-    if not words:
-        return "int" if integer else Unclear(0, "%s may be of any type")
-    if all("(*" in word for word in words):
-        return _one_of(kinds)
-    if all(word.endswith("*") for word in words):
-        return "const void *" if all(word.startswith("const ") for word in words) else "void *"
-    if all(word in _INTEGERS or word in _NARROW for word in words):
-        return max((word for word in words if word in _INTEGERS), key=_INTEGERS.index, default="int")
-    if len(set(words)) == 1 and words[0] in _REALS and not integer:
-        return words[0]
-    return Unclear(0, f"%s is cast to {', '.join(dict.fromkeys(one.spelled for one in kinds))}")
+def _owners(facts: Facts) -> dict[str, set[str]]:
+    """By the names of members, the structs that have them, as C spells these."""
+    found: dict[str, set[str]] = {}
+    for name, record in facts.records.items():
+        tag = name.partition(" ")[2]
+        typedef = facts.typedefs.get(tag)
+        spelled = tag if typedef is not None and typedef.declaration == f"typedef {name} {tag}" else name
+        for member in record.members:
+            found.setdefault(member[0], set()).add(spelled)
+    return found

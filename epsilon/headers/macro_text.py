@@ -35,6 +35,7 @@ BASIC_TYPES = frozenset(
 #: macros that mean something else wherever they stand
 _PLACES = ("__LINE__", "__FILE__", "__BASE_FILE__", "__FILE_NAME__", "__COUNTER__", "__DATE__", "__TIME__",
            "__TIMESTAMP__", "__INCLUDE_LEVEL__")  # fmt: skip
+_BEFORE_OTHERS = frozenset(("struct", "union", "enum", ".", "->"))  #: what follows is a tag or a member
 _KEYWORDS = STATEMENTS | QUALIFIERS | {"sizeof", "typeof"}
 _FUNCTION_NAMES = frozenset(("__func__", "__FUNCTION__", "__PRETTY_FUNCTION__"))
 
@@ -84,7 +85,7 @@ def unknown(words: list[tuple[str, str]], declared: Collection[str]) -> str | No
     """
     before = ""
     for kind, word in words:
-        if kind == "name" and before not in ("struct", "union", "enum") and not word.startswith("_"):
+        if kind == "name" and before not in _BEFORE_OTHERS and not word.startswith("_"):
             if word not in declared and word not in BASIC_TYPES and word not in _KEYWORDS:
                 return word
         before = word

@@ -28,7 +28,7 @@ from epsilon.headers.macro_text import (
     tokens,
     unknown,
 )
-from epsilon.headers.probing import Type
+from epsilon.headers.probing import Type, declared
 from epsilon.headers.proof import Layouts
 from epsilon.headers.wrapper_library import EXPORTED
 
@@ -38,10 +38,16 @@ Wrapper = namedtuple("Wrapper", ["function", "line"])
 _GIVEN = re.compile(r"[\w\s*()\[\],]+")
 _DECLARING = BASIC_TYPES | STORAGE | ATTRIBUTES | QUALIFIERS - {"__extension__"} | {"typedef", "_Static_assert"}
 _STATEMENTS = frozenset(("do", "if", "for", "while", "switch", "{", "asm", "__asm__", "__asm"))
+#: of a value, not of what it points to: clang names it, and a result has none (C11 §6.7.6.3p5)
+_QUALIFIED = re.compile(r"^(?:(?:const|volatile) )+(?!.*[*\]])")
 _PASTES = "it pastes its arguments' text"
 _LEAVING = frozenset(("return", "goto", "case", "default"))
-#: An int for a pointer, a pointer for another, an unknown function: what a wrong guess would lead to.
-_STRICT = ("-Werror=int-conversion", "-Werror=incompatible-pointer-types", "-Werror=implicit-function-declaration")
+_DECLARING = BASIC_TYPES | STORAGE | ATTRIBUTES | QUALIFIERS - {"__extension__"} | {"typedef", "_Static_assert"}
+_STATEMENTS = frozenset(("do", "if", "for", "while", "switch", "{", "asm", "__asm__", "__asm"))
+#: of a value, not of what it points to: clang names it, and a result has none (C11 §6.7.6.3p5)
+_QUALIFIED = re.compile(r"^(?:(?:const|volatile) )+(?!.*[*\]])")
+_PASTES = "it pastes its arguments' text"
+_LEAVING = frozenset(("return", "goto", "case", "default"))
 
 
 def find(unit, facts: Facts, definitions: Definitions, prefix: str) -> dict[str, Wrapper]:
@@ -60,7 +66,7 @@ class _Finder:
         self.macros: dict[str, Definition] = {
             name: one for name, one in definitions.items()
             if one.parameters is not None and unit.belongs(one.file)
-            and name not in facts.functions and name not in facts.inlines
+            and name not in facts.functions and name not in facts.inlines and unit.request.wants(name)
         }  # fmt: skip
         self.types: dict[str, tuple[str, ...]] = {}
         self.layouts = Layouts(facts)
@@ -137,6 +143,8 @@ class _Finder:
             return f"it uses {min(leaving)}, which has no place in a function of its own"
         if any("epsilon_p" in name and not evidence.is_placeholder(name) for name in names):
             return _PASTES
+        if any(word == "{" for _, word in words):  # it may declare names of its own
+            return None
         others = [one for one in words if not evidence.is_placeholder(one[1])]
         strange = unknown(others, self.definitions.names)
         return f"it uses {strange}, which is not declared" if strange else None
@@ -160,7 +168,7 @@ class _Finder:
         for number, (name, text) in enumerate(texts.items(), 1):
             body = _body(text) if _is_statement(text) else probing.assigned(text)
             lines.append(probing.probe(number, f"void epsilon_macro_{number}({self.parameters(name)}) {body}"))
-        said = probing.words_about(self.unit, "\n".join(lines), _STRICT, loud=True)
+        said = probing.words_about(self.unit, "\n".join(lines), probing.STRICT, loud=True)
         complaints = probing.complaints_in(said).probes
         found = {}
         for number, (name, text) in enumerate(texts.items(), 1):
@@ -168,7 +176,9 @@ class _Finder:
             result = Type("void", "void") if complaint is None else probing.named_type(complaint)
             if result is None:
                 self.skip(name, f"it does not compile: {complaint}")
-            elif (function := self.function(name, result)) is not None:
+                continue
+            result = Type(*(_QUALIFIED.sub("", text) for text in result))
+            if (function := self.function(name, result)) is not None:
                 found[name] = Wrapper(function, self.line(name, text, result))
         return found
 
@@ -202,21 +212,6 @@ class _Finder:
     def line(self, name: str, text: str, result: Type) -> str:
         body = _body(text) if result.spelled == "void" else f"{{ return ({text}); }}"
         return f"{EXPORTED} {declared(result.spelled, f'{self.prefix}{name}({self.parameters(name)})')} {body}"
-
-
-def declared(ctype: str, name: str) -> str:
-    """``name`` declared with a type that is spelled without one.
-
-    >>> declared("const char *", "s"), declared("void (*)(int)", "f"), declared("int [3]", "a")
-    ('const char *s', 'void (*f)(int)', 'int a[3]')
-    """
-    inside = re.search(r"\(\*+(?=\))", ctype)
-    if inside:
-        return f"{ctype[: inside.end()]}{name}{ctype[inside.end() :]}"
-    bracket = ctype.find("[")
-    if bracket >= 0:
-        return f"{ctype[:bracket].rstrip()} {name}{ctype[bracket:]}"
-    return f"{ctype}{'' if ctype.endswith('*') else ' '}{name}"
 
 
 def _variadic(one: Definition) -> bool:

@@ -25,6 +25,8 @@ _QUIET = ("-fmax-errors=0", "-fno-diagnostics-show-caret", "-fdiagnostics-color=
 _CLANG_QUIET = ("-ferror-limit=0", "-fno-caret-diagnostics", "-fno-color-diagnostics")
 _ERROR = re.compile(r"^(.+?):(\d+):(?:\d+:)? (?:fatal )?error: (.*)$", re.M)
 
+#: An int for a pointer, a pointer for another, an unknown function: what a wrong guess would lead to.
+STRICT = ("-Werror=int-conversion", "-Werror=incompatible-pointer-types", "-Werror=implicit-function-declaration")
 #: A C type as the compiler spells it, and with its typedefs resolved.
 Type = namedtuple("Type", ["spelled", "canonical"])
 #: what has another type than anything: the compiler names the type of what is assigned to it
@@ -110,6 +112,21 @@ def plain_type(spelled: str, canonical: str) -> Type:
 def _usual(match: re.Match) -> str:
     words = match[0].split()
     return ("unsigned " if "unsigned" in words else "") + " ".join(w for w in words if w not in ("int", "unsigned"))
+
+
+def declared(ctype: str, name: str) -> str:
+    """``name`` declared with a type that is spelled without one.
+
+    >>> declared("const char *", "s"), declared("void (*)(int)", "f"), declared("int [3]", "a")
+    ('const char *s', 'void (*f)(int)', 'int a[3]')
+    """
+    inside = re.search(r"\(\*+(?=\))", ctype)
+    if inside:
+        return f"{ctype[: inside.end()]}{name}{ctype[inside.end() :]}"
+    bracket = ctype.find("[")
+    if bracket >= 0:
+        return f"{ctype[:bracket].rstrip()} {name}{ctype[bracket:]}"
+    return f"{ctype}{'' if ctype.endswith('*') else ' '}{name}"
 
 
 def compiled(unit, text: str, arguments: Iterable[str] = ()) -> tuple[ObjectFile | None, Complaints]:

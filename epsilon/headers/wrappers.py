@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from epsilon.headers import macros, wrapper_library
-from epsilon.headers.definitions import Definitions
+from epsilon.headers.definitions import definitions_of
 from epsilon.headers.facts import Facts, Skipped
 
 _INLINE, _MACRO = "epsilon_inline_", "epsilon_macro_"
@@ -18,12 +18,17 @@ def wrap(unit, facts: Facts, libraries: Iterable[str] = ()) -> None:
     that the library exports.  What does not compile, or uses what none of the ``libraries`` has (paths, or names as
     for ``-l``), moves to ``facts.skipped``.  Raises ``CompilerError`` where there is no compiler.
     """
-    definitions = Definitions(unit)
-    lines = {_INLINE + name: _alias(name, one.symbol or name) for name, one in facts.inlines.items()}
+    definitions = definitions_of(unit)
+    alias = _alias_of_darwin if "__APPLE__" in definitions else _alias
+    lines = {
+        _INLINE + name: alias(name, one.symbol or name)
+        for name, one in facts.inlines.items() if unit.request.wants(name)
+    }  # fmt: skip
     found = macros.find(unit, facts, definitions, _MACRO)
     lines.update((one.function.symbol, one.line) for one in found.values())
     path, refused = wrapper_library.build(unit, definitions, lines, libraries)
-    for name, one in list(facts.inlines.items()):
+    for name in list(facts.inlines):
+        one = facts.inlines[name]
         if reason := refused.get(_INLINE + name):
             del facts.inlines[name]
             facts.skipped[name] = Skipped("inline function", facts.files[one.place[0]], one.place[1], reason)
@@ -35,6 +40,13 @@ def wrap(unit, facts: Facts, libraries: Iterable[str] = ()) -> None:
         else:
             facts.macros[name] = function
     facts.wrappers = path
+
+
+def _alias_of_darwin(name: str, _symbol: str) -> str:
+    """The same in the assembler's words: Mach-O's linker knows no ``alias`` attribute."""
+    kept = f"static void *const epsilon_kept_{name} __attribute__((used)) = (void *){name};"
+    assembled = f".globl _{_INLINE}{name}\\n.set _{_INLINE}{name}, _{name}"
+    return f'extern __typeof__({name}) {name}; {kept} __asm__("{assembled}");'
 
 
 def _alias(name: str, symbol: str) -> str:
