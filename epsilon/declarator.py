@@ -44,6 +44,7 @@ _LITERAL = r"(?:0[xX][0-9a-fA-F]+|\d+)[uUlL]*|'(?:\\.[0-9a-fA-F]*|[^'\\])'"
 _TOKEN = re.compile(rf"\s*(?:/\*.*?\*/|//[^\n]*|(\.\.\.|[^\W\d]\w*|{_LITERAL}|<<|>>|[^\s\w]))", re.S)
 _QUALIFIERS = {"const", "volatile", "restrict", "__restrict", "__restrict__", "__const", "_Atomic"}
 _STORAGE = {"extern", "static", "inline", "register", "__extension__", "_Noreturn", "typedef"}
+_MEASURES = ("sizeof", "_Alignof", "alignof", "__alignof__")
 _BASIC = {
     "void", "char", "short", "int", "long", "float", "double", "signed", "unsigned", "_Bool", "_Complex", "__int128"
 }  # fmt: skip
@@ -493,8 +494,9 @@ class Reader:
         words = []
         while self.peek() not in ("", *ends):
             word = self.take()
-            if word == "sizeof" and self.accept("("):
-                size = self.declaration()[1].size
+            if word in _MEASURES and self.accept("("):
+                found = self.declaration()[1]
+                size = found.size if word == "sizeof" else found.alignment
                 if size is None:
                     raise self.error("the size of this type is not known", word)
                 self.expect(")")

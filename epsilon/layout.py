@@ -104,8 +104,6 @@ def rules_of(what: str, packed: Any = False, align: Any = None) -> Rules:
 
 def check_members(what: str, kind: str, members: Sequence[Member], rules: Rules) -> None:
     """Refuse what C refuses: a member without a size, a bit-field that is too wide, an array without an end inside."""
-    if not members:
-        raise ForeignTypeError(f"{what} has no members; C has no empty {kind}")
     seen: set[str] = set()
     for index, member in enumerate(members):
         found, name = member.ctype, member.name
@@ -120,7 +118,7 @@ def check_members(what: str, kind: str, members: Sequence[Member], rules: Rules)
         if found.only_parameter:
             raise ForeignTypeError(f"{label}: {found.only_parameter}")
         flexible = isinstance(found, Array) and found.length is None
-        if flexible and (kind == "union" or index + 1 < len(members) or not seen - {name} or member.offset is not None):
+        if flexible and (kind == "union" or index + 1 < len(members) or not index or member.offset is not None):
             raise ForeignTypeError(
                 f"{label} has type {found.spelling}, whose size is not known; only the last of several members of a "
                 f"struct may be without a length"
@@ -130,7 +128,8 @@ def check_members(what: str, kind: str, members: Sequence[Member], rules: Rules)
         inner = found
         while isinstance(inner, Array):
             inner = inner.target
-        if isinstance(inner, StructCType) and inner.flexible is not None:
+        last = kind == "union" or index + 1 == len(members)
+        if isinstance(inner, StructCType) and inner.flexible is not None and not (inner is found and last):
             raise ForeignTypeError(f"{label}: {inner.spelling} ends with an array without a length, and stands alone")
         _check_place(label, member, rules)
 

@@ -502,6 +502,8 @@ def _define(kind: str, tag: Any, fields: Any, packed: Any, align: Any, header: A
     from epsilon.layout import rules_of
 
     rules = rules_of(f"{kind} {name}", packed, align)
+    if not fields:
+        raise ForeignTypeError(f"{kind} {name} has no members; C has no empty {kind}")
 
     def define() -> StructType:
         return _proved(build(kind, name, [_read_member(kind, name, entry) for entry in fields], rules), header)
@@ -581,6 +583,8 @@ def define_c_struct_auto(
 
     def define() -> StructType:
         body = parse_body(str(declaration), build_body)
+        if not body.members:
+            raise ForeignTypeError(f"{body.kind} {body.tag or name} has no members; C has no empty {body.kind}")
         members = list(body.members) if special or options else body.members
         for index, member in enumerate(members if special or options else ()):
             key = index if member.name is None else member.name

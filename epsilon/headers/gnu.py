@@ -20,6 +20,9 @@ Attribute = namedtuple("Attribute", ["name", "arguments"])
 #: a constant expression: its tokens, its line, and whether it may go unknown (as a parameter's bound may)
 Constant = namedtuple("Constant", ["tokens", "line", "optional"])
 
+#: a constant of an enum: its name, its line, and the tokens of its value, none where it is one more than the last
+Enumerator = namedtuple("Enumerator", ["name", "line", "value"])
+
 _ASM = frozenset(("asm", "__asm", "__asm__"))
 _TYPEOF = frozenset(("typeof", "__typeof", "__typeof__", "typeof_unqual"))
 _ASSERT = frozenset(("_Static_assert", "static_assert"))
@@ -58,8 +61,8 @@ class Plain:
         self.labels: dict[int, str] = {}
         #: row → line
         self.lines: dict[int, int] = {}
-        #: row of an enum's head → its constants: (name, line)
-        self.enumerators: dict[int, list[tuple[str, int]]] = {}
+        #: row of an enum's head → its constants
+        self.enumerators: dict[int, list[Enumerator]] = {}
         self.names: set[str] = set()
         self._out: list[str] = []
         self._row = 0
@@ -271,12 +274,15 @@ class Plain:
             name, line = self._next(), self._line()
             self._at += 1
             self._attributes([])
+            value: tuple[str, ...] = ()
             if self._next() == "=":
+                start = self._at + 1
                 self._at = self._until(",", "}")
+                value = tuple(self._tokens[start : self._at])
             if self._next() == ",":
                 self._at += 1
-            found.append((name, line))
-        self._emit(", ".join(name for name, _ in found))
+            found.append(Enumerator(name, line, value))
+        self._emit(", ".join(one.name for one in found))
 
 
 def separated(tokens: Sequence[str]) -> tuple[list[str], list[Attribute]]:

@@ -8,13 +8,19 @@ from epsilon.headers.preprocess import Unit
 from epsilon.headers.tokens import ATTRIBUTES, RECORDS, Piece, closing
 
 
-def needed(unit: Unit, pieces: Sequence[Piece]) -> list[Piece]:
-    """Those of ``pieces`` that belong to ``unit`` and, from its other files, what these need, in their order."""
-    own = [index for index, piece in enumerate(pieces) if unit.belongs(piece.file)]
-    if len(own) == len(pieces):
-        return list(pieces)
-    chosen = set(own)
-    by_name = _index(pieces, (index for index in range(len(pieces)) if index not in chosen))
+def needed(unit: Unit, pieces: Sequence[Piece], wanted: str | None = None) -> list[Piece]:
+    """Those of ``pieces`` that belong to ``unit`` and, from its other files, what these need, in their order; or the
+    typedef ``wanted``, or ``"struct wanted"``, alone with what it needs."""
+    if wanted is None:
+        own = [index for index, piece in enumerate(pieces) if unit.belongs(piece.file)]
+        if len(own) == len(pieces):
+            return list(pieces)
+        chosen = set(own)
+        by_name = _index(pieces, (index for index in range(len(pieces)) if index not in chosen))
+    else:
+        by_name = _index(pieces, range(len(pieces)))
+        own = [by_name[wanted]] if wanted in by_name else []
+        chosen = set(own)
     waiting = own
     while waiting:
         for name in _mentioned(pieces[waiting.pop()].tokens):

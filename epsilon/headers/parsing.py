@@ -26,7 +26,9 @@ Record = namedtuple("Record", ["definition", "spelled", "members", "place"])
 #: ``path`` is as C reaches it from the struct; ``kind`` is "bits" for a bit-field, "flexible" for an array without a
 #: length, else ""; ``type`` the C text of its type with ``%s`` for a name, or None where it has no name
 Member = namedtuple("Member", ["path", "kind", "type"])
-#: ``names`` are ``(name, line)`` pairs; ``spelled`` what C calls the enum, or None
+#: An enum's constant: the tokens of its value, or none and the constant ``before`` that it is one more than.
+Value = namedtuple("Value", ["place", "tokens", "before"])
+#: ``names`` are its constants (``gnu.Enumerator``); ``spelled`` what C calls the enum
 Enum = namedtuple("Enum", ["names", "spelled", "place"])
 Typedef = namedtuple("Typedef", ["declaration", "place"])
 
@@ -59,8 +61,8 @@ class Declarations:
         self.records: dict[str, Record] = {}
         self.enums: dict[str, Enum] = {}
         self.typedefs: dict[str, Typedef] = {}
-        #: enum constant → its place
-        self.enumerators: dict[str, Place] = {}
+        #: by the name of an enum's constant
+        self.enumerators: dict[str, Value] = {}
         #: name → (kind, place, reason)
         self.refused: dict[str, tuple[str, Place, str]] = {}
         self.constants: list[gnu.Constant] = []
@@ -72,6 +74,8 @@ class Declarations:
         self._types: dict[str, tuple[c_ast.Node, Plain, int]] = {}
         #: typedefs that ask for an alignment, and which
         self.aligned: dict[str, str] = {}
+        #: the names of typedefs that are replaced where they stand
+        self._odd: set[str] = set()
         #: transparent unions: how their first member is declared
         self._transparent: dict[str, str] = {}
         self._parser = c_parser.CParser()
@@ -82,6 +86,9 @@ class Declarations:
 
     def read(self, pieces: Sequence[Piece]) -> None:
         plains = []
+        for piece in pieces:
+            if "transparent_union" in piece.tokens or "__transparent_union__" in piece.tokens:
+                self._odd.add(guess(piece.tokens)[1])
         for piece in pieces:
             if self._simple(piece):
                 continue
@@ -102,7 +109,7 @@ class Declarations:
         as they stand, as most are, without pycparser, which takes ten times as long.  The compiler and the reader of
         that text judge it in the end."""
         tokens, attributes = piece.tokens, []
-        if not _SPECIAL.isdisjoint(tokens) or not self._transparent.keys().isdisjoint(tokens):
+        if not _SPECIAL.isdisjoint(tokens) or not self._odd.isdisjoint(tokens):
             return False
         if tokens[0] == "typedef":
             return self._simple_typedef(piece)
@@ -153,11 +160,13 @@ class Declarations:
         try:
             tree = self._parser.parse("\n".join([text, *parts]))
         except Exception as error:  # ParseError has moved between pycparser's modules, and its lexer has others
-            if len(plains) > 1:
-                self._parse(plains[: len(plains) // 2])
-                self._parse(plains[len(plains) // 2 :])
-            else:
+            if len(plains) == 1:
                 self._refuse(plains[0].piece, _said(error))
+                return
+            tree = None
+        if tree is None:
+            self._parse(plains[: len(plains) // 2])
+            self._parse(plains[len(plains) // 2 :])
             return
         groups: dict[int, list[c_ast.Node]] = {}
         for node in tree.ext:
@@ -175,8 +184,9 @@ class Declarations:
 
     def _take(self, plain: Plain, offset: int, nodes: Sequence[c_ast.Node]) -> None:
         self._plain, self._offset, self._tags = plain, offset, {}
+        nodes = [node.decl if isinstance(node, c_ast.FuncDef) else node for node in nodes]
         for node in nodes:
-            inner = node.type
+            inner = getattr(node, "type", None)
             if isinstance(node, c_ast.Typedef) and isinstance(inner, c_ast.TypeDecl):
                 kind = inner.type
                 if isinstance(kind, (c_ast.Struct, c_ast.Union, c_ast.Enum)) and kind.name is None:
@@ -199,8 +209,6 @@ class Declarations:
         return self._plain.attributes.get(self._row(node), [])
 
     def _declare(self, node: c_ast.Node) -> None:
-        if isinstance(node, c_ast.FuncDef):
-            node = node.decl
         if isinstance(node, c_ast.Typedef):
             self._typedef(node)
         elif isinstance(node, c_ast.Decl):
@@ -373,8 +381,10 @@ class Declarations:
         if node.values is not None:
             names = self._plain.enumerators.get(self._row(node), [])
             file = self._plain.piece.file
-            for name, line in names:
-                self.enumerators.setdefault(name, (file, line))
+            before = None
+            for one in names:
+                self.enumerators.setdefault(one.name, Value((file, one.line), one.value, before))
+                before = one.name
             if tag is not None:
                 spelled = f"enum {tag}" if node.name else tag
                 self.enums.setdefault(tag, Enum(tuple(names), spelled, self._head(node)))
@@ -442,11 +452,11 @@ class Declarations:
                 text += f" : {_bound(one.bitsize)}"
             texts.append(f"{prefix}{text}{own and ' ' + own.rstrip()};")
             if name:
-                members += self._paths(one, name)
+                members += self._paths(one, name, attributes)
         attributes = self._layout_attributes(self._attributes(node))
         return f"{{ {' '.join(texts)} }}{attributes and ' ' + attributes.rstrip()}", members
 
-    def _paths(self, one: c_ast.Decl, name: str) -> Iterator[Member]:
+    def _paths(self, one: c_ast.Decl, name: str, attributes: Sequence[Attribute]) -> Iterator[Member]:
         """A member, and what is in it where its type has no name."""
         inner, path = one.type, name
         while isinstance(inner, c_ast.ArrayDecl):
@@ -460,7 +470,8 @@ class Declarations:
         )
         flexible = isinstance(one.type, c_ast.ArrayDecl) and one.type.dim is None
         kind = "bits" if one.bitsize is not None else "flexible" if flexible else ""
-        yield Member(name, kind, None if nameless else self._spell(one.type, "%s"))
+        vectors = self._layout_attributes([one for one in attributes if one.name == "vector_size"])
+        yield Member(name, kind, None if nameless else vectors + self._spell(one.type, "%s", attributes))
         if nameless and inner is pointed.type and not isinstance(inner, c_ast.Enum):
             for member in self._body(inner)[1]:
                 yield Member(f"{path}.{member.path}", member.kind, member.type)
@@ -582,7 +593,7 @@ def guess(tokens: Sequence[str]) -> tuple[str, str]:
     kind = next((word for word in words if word in ("struct", "union", "enum")), None)
     if kind is not None and "{" in tokens:
         at = words.index(kind)
-        return kind, words[at + 1] if at + 1 < len(words) else "?"
+        return kind, f"{kind} {words[at + 1]}" if at + 1 < len(words) else "?"
     return "variable", words[-1] if words else "?"
 
 

@@ -6,7 +6,7 @@ import difflib
 import functools
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from epsilon import compiler
 from epsilon.errors import HeaderError
@@ -63,8 +63,8 @@ class Unit:
             yield file, number, line
             number += 1
 
-    def leave_out(self, places: set[tuple[int, int]]) -> None:
-        """Empty the lines of ``text`` that stand at these places: ``(file index, line number)``."""
+    def leave_out(self, places: Mapping[tuple[int, int], str]) -> None:
+        """Replace the lines of ``text`` that stand at these places: ``(file index, line number)``."""
         file = number = 0
         kept = []
         for line in self.text.split("\n"):
@@ -73,7 +73,7 @@ class Unit:
                 file, number = self._index[marker[2]], int(marker[1])
                 kept.append(line)
                 continue
-            kept.append("" if (file, number) in places and not line.startswith("#") else line)
+            kept.append(places.get((file, number), line) if not line.startswith("#") else line)
             number += 1
         self.text = "\n".join(kept)
 

@@ -33,6 +33,8 @@ class Layouts(Names):
         self.constant_typedefs = set()
         self.enums = _Enums(facts)
         self.faults: dict[StructCType, str] = {}
+        #: the structs that are laid out: each behind those that it holds
+        self.order: list[StructCType] = []
         self._made: dict[str, StructCType] = {}
 
     def read(self, text: str) -> tuple[str | None, CType]:
@@ -79,6 +81,7 @@ class _Struct(StructCType):
             setattr(self, one, None)
         try:
             fill(self, parse_body(self._definition, self._layouts.define, self._layouts))
+            self._layouts.order.append(self)
         except ForeignTypeError as error:
             self._layouts.faults[self] = str(error)
         return object.__getattribute__(self, name)

@@ -17,7 +17,7 @@ from epsilon import compiler
 from epsilon.errors import HeaderError
 from epsilon.headers import gnu
 from epsilon.headers.objectfile import ObjectFile
-from epsilon.headers.parsing import Declarations
+from epsilon.headers.parsing import Declarations, guess
 from epsilon.headers.preprocess import Unit
 from epsilon.headers.probing import options, probe
 from epsilon.headers.tokens import Piece
@@ -27,6 +27,7 @@ Owner = tuple[str, object]
 
 _WHAT = "holding the headers' declarations against the compiler"
 _ERROR = re.compile(r"^(.+?):(\d+):(?:\d+:)? (?:fatal )?error: (.*)$", re.M)
+_NAMED = re.compile(r"'(\w+)'")
 _DEFINES = re.compile(r"^#[ \t]*(?:define|undef)\b[^\n]*", re.M)
 _CONSTANT = re.compile(rf"{gnu.CONSTANT}(\d+)")
 _TAGGED = re.compile(r"\b(struct|union|enum) (\w+)(?! *\{)")
@@ -44,6 +45,8 @@ class Answers:
         self.refused: dict[Owner, str] = {}
         self.unreadable: dict[int, str] = {}
         self.order = "<"
+        #: whether they are the compiler's
+        self.proved = False
 
 
 class Questions:
@@ -82,19 +85,25 @@ class Questions:
         for name, function in declared.functions.items():
             text = self.c_text(function.prototype)
             if function.inline:  # to declare it again is refused where it is gnu_inline
-                plain = re.sub(rf"\b{name}\b", "", text, count=1)
-                same = f"__builtin_types_compatible_p(__typeof__({name}), __typeof__({plain}))"
-                self.texts.append((("functions", name), f'_Static_assert({same}, "another type");'))
+                self._ask_same(("functions", name), name, text, name)
             else:
-                self.texts.append((("functions", name), f"{text};"))
+                said = "".join(f"__attribute__(({note})) " for note in function.notes if note in gnu.CONVENTIONS)
+                self.texts.append((("functions", name), f"{said}{text};"))
         for name, variable in declared.variables.items():
-            self.texts.append((("variables", name), f"extern {self.c_text(variable.declaration)};"))
+            if "{" not in variable.declaration:
+                self._ask_same(("variables", name), name, self.c_text(variable.declaration), name)
         for name, typedef in declared.typedefs.items():
             if "{" not in typedef.declaration and "__attribute__" not in typedef.declaration:
                 self.texts.append((("typedefs", name), f"{self.c_text(typedef.declaration)};"))
         for name, record in declared.records.items():
             if record.members is not None:
                 self._ask_record(("records", name), record.spelled, record.members)
+
+    def _ask_same(self, owner: Owner, found: str, declaration: str, name: str) -> None:
+        """Whether ``found``, an expression, has the type with which ``declaration`` declares ``name``."""
+        wanted = re.sub(rf"\b{name}\b", "", declaration, count=1)
+        same = f"__builtin_types_compatible_p(__typeof__({found}), __typeof__({wanted}))"
+        self.texts.append((owner, f'_Static_assert({same}, "another type than {_quoted(declaration)}");'))
 
     def _ask_record(self, owner: Owner, spelled: str, members: Sequence) -> None:
         # of a struct without a tag, the alignment that its typedef asks for hides its own
@@ -108,15 +117,13 @@ class Questions:
             self.values.append((owner, f"__builtin_offsetof({spelled}, {member.path})"))
             self.values.append((owner, "0" if member.kind == "flexible" else f"sizeof({place})"))
             if member.type is not None:
-                wanted = self.c_text(member.type % "")
-                same = f"__builtin_types_compatible_p(__typeof__({place}), __typeof__({wanted}))"
-                self.texts.append((owner, f'_Static_assert({same}, "another type");'))
+                self._ask_same(owner, place, self.c_text(member.type % "epsilon_name"), "epsilon_name")
 
     # --- asking ---
 
-    def ask(self, pieces: Sequence[Piece]) -> Answers:
-        """The answers; ``unit.text`` loses those of the ``pieces`` that the compiler cannot read, and
-        ``CompilerError`` says that there is no compiler."""
+    def ask(self, pieces: Sequence[Piece]) -> Answers | None:
+        """The answers, or None where the compiler only preprocesses; ``unit.text`` loses those of the ``pieces`` that
+        it cannot read."""
         answers = Answers()
         with tempfile.TemporaryDirectory(prefix="epsilon-proof-") as folder:
             path = os.path.join(folder, "proof.o")
@@ -124,10 +131,8 @@ class Questions:
                 text, owners = self._program(answers.refused)
                 arguments = [*options(self.unit), "-undef", "-O0", "-g0", "-c", "-o", path]
                 status, _, said = compiler.run(arguments, text, _WHAT)
-                if not status:
-                    with open(path, "rb") as file:
-                        self._read(ObjectFile(file.read()), answers)
-                    return answers
+                if not status or not _ERROR.search(said):
+                    return self._read(path, answers)
                 if not self._learn(said, owners, pieces, answers):
                     raise HeaderError(f"{', '.join(self.unit.request.headers)}: the compiler cannot read it:\n{said}")
         raise HeaderError(f"{', '.join(self.unit.request.headers)}: the compiler finds no end of errors:\n{said}")
@@ -172,15 +177,36 @@ class Questions:
         for index, piece in enumerate(pieces):
             for line in range(piece.lines[0], piece.last + 1):
                 spans.setdefault((piece.file, line), []).append(index)
-        gone: set[tuple[int, int]] = set()
+        gone: dict[tuple[int, int], str] = {}
         for file, line, words in errors:
-            for index in spans.get((files.get(file, -1), line), ()):
+            place = files.get(file, -1), line
+            found = spans.get(place, [])
+            named = set(_NAMED.findall(words))
+            guilty = [index for index in found if named.intersection(pieces[index].tokens)] or found
+            for index in guilty:
+                piece = pieces[index]
                 answers.unreadable.setdefault(index, words)
-                gone.update((pieces[index].file, one) for one in range(pieces[index].lines[0], pieces[index].last + 1))
+                gone.update(((piece.file, one), "") for one in range(piece.lines[0], piece.last + 1))
+        for place in gone:
+            # what is left of a struct is its name, so that pointers to it mean the same everywhere; and others that
+            # stand on the same line, as those that a macro makes
+            for index in spans[place]:
+                piece = pieces[index]
+                kind, name = guess(piece.tokens)
+                if index not in answers.unreadable:
+                    whole = piece.lines[0] == piece.last and not piece.body
+                    gone[place] += f"{' '.join(piece.tokens)};" if whole else ""
+                elif kind in ("struct", "union") and name != "?" and piece.lines[0] == place[1]:
+                    gone[place] += f"{name};"
         self.unit.leave_out(gone)
 
-    def _read(self, found: ObjectFile, answers: Answers) -> None:
-        answers.order = found.order
+    def _read(self, path: str, answers: Answers) -> Answers | None:
+        try:
+            with open(path, "rb") as file:
+                found = ObjectFile(file.read())
+        except (OSError, ValueError):
+            return None
+        answers.order, answers.proved = found.order, True
         asked = [owner for owner, _ in self.values if owner not in answers.refused]
         numbers = struct.unpack(f"{found.order}{len(asked)}Q", found.data("epsilon_values", 8 * len(asked)))
         for owner, number in zip(asked, numbers, strict=True):
@@ -189,6 +215,11 @@ class Questions:
             if owner not in answers.refused:
                 size = answers.values[owner][0]
                 answers.bits[str(owner[1]), path] = found.data(f"epsilon_bits_{index}", size)
+        return answers
+
+
+def _quoted(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def filled(text: str, values: Callable[[int], str]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from epsilon.errors import ForeignTypeError, HeaderError
 from epsilon.headers import constants, proof
 from epsilon.headers import facts as tables
+from epsilon.headers.computed import computed
 from epsilon.headers.facts import Facts, Place, Skipped
 from epsilon.headers.needed import needed
 from epsilon.headers.parsing import Declarations, Record, guess
@@ -37,13 +38,14 @@ def read_headers(request: Request) -> Facts:
     return facts
 
 
-def declarations(unit: Unit) -> Facts:
-    """What ``unit`` declares, without its macros, proved by the compiler."""
+def declarations(unit: Unit, wanted: str | None = None) -> Facts:
+    """What ``unit`` declares, without its macros, proved by the compiler; or the typedef ``wanted``, or ``"struct
+    wanted"``, alone with what it needs."""
     everything = list(pieces(unit))
-    chosen = needed(unit, everything)
+    chosen = needed(unit, everything, wanted)
     declared = Declarations()
     declared.read(chosen)
-    answers = Questions(unit, declared).ask(everything)
+    answers = Questions(unit, declared).ask(everything) or computed(declared)
     return _Facts(unit, declared, everything, answers).make()
 
 
@@ -56,7 +58,7 @@ class _Facts:
         self.facts = Facts()
         #: where the compiler has the members of each struct
         self._placed: dict[str, dict[str, proof.Placed]] = {}
-        self.facts.files, self.facts.own, self.facts.proved = unit.files, unit.own, True
+        self.facts.files, self.facts.own, self.facts.proved = unit.files, unit.own, answers.proved
         self.facts.search = unit.search
 
     def make(self) -> Facts:
@@ -94,11 +96,11 @@ class _Facts:
 
     def _refusal(self, table: str, name: str) -> str | None:
         words = self.answers.refused.get((table, name))
-        return None if words is None else f"the compiler has it otherwise: {words}"
+        return f"the compiler has it otherwise: {words}" if words and self.answers.proved else words
 
     def _enums(self) -> None:
         facts = self.facts
-        for name, place in self.declared.enumerators.items():
+        for name, (place, _, _) in self.declared.enumerators.items():
             answer = self.answers.values.get(("enumerators", name))
             if not self.unit.belongs(place[0]) or answer is None:
                 continue
@@ -111,10 +113,10 @@ class _Facts:
                 self._skip(tag, "enum", enum.place, self._refusal("enums", tag) or "its size is not known")
                 continue
             values = []
-            for name, _ in enum.names:
-                found = self.answers.values.get(("enumerators", name))
+            for one in enum.names:
+                found = self.answers.values.get(("enumerators", one.name))
                 if found is not None:
-                    values.append((name, found[0] - (1 << 64) if found[1] else found[0]))
+                    values.append((one.name, found[0] - (1 << 64) if found[1] else found[0]))
             facts.enums[tag] = tables.Enum(tuple(values), _integer(*answer), enum.place)
 
     def _typedefs(self) -> None:

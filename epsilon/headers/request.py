@@ -116,7 +116,7 @@ def _header(given: Any) -> str:
     name = os.fspath(given) if path else given
     if not isinstance(name, str) or not name or _NO_NAME.search(name) or name.endswith(("/", "\\")):
         raise ForeignTypeError(f"a header is a name such as 'sys/stat.h', or a path, not {shorten(given)}")
-    return os.path.abspath(name) if path or name.startswith((".", "/")) else str(name)
+    return os.path.abspath(name) if path or name.startswith((".", "/")) else compiler.header_name(name)
 
 
 def _define(name: Any, value: Any) -> tuple[str, str | None]:
