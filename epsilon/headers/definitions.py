@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import namedtuple
 
@@ -17,6 +18,12 @@ _UNIVERSAL = re.compile(r"\\U([0-9a-fA-F]{8})")
 def _name(text: str) -> str:
     """A macro's name; GCC prints letters beyond ASCII as ``\\U000000e9``."""
     return _UNIVERSAL.sub(lambda match: chr(int(match[1], 16)), text) if "\\" in text else text
+
+
+@functools.lru_cache(maxsize=1)
+def definitions_of(unit) -> Definitions:
+    """The macros of ``unit``: both its constants and its wrappers ask for them."""
+    return Definitions(unit)
 
 
 class Definitions(dict):

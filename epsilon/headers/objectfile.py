@@ -34,6 +34,7 @@ class ObjectFile:
         self.sections: list[_Section] = []
         self.symbols: dict[str, _Symbol] = {}
         self._targets: dict[tuple[int, int], Target] = {}
+        self._uses: dict[int, set[int | str]] | None = None
         try:
             if image[:4] == b"\x7fELF":
                 self._read_elf()
@@ -62,6 +63,26 @@ class ObjectFile:
             return None
         end = section.content.find(b"\0", target.offset)
         return section.content[target.offset : end] if end >= 0 else None
+
+    def needs(self, name: str) -> set[str]:
+        """The symbols defined elsewhere that the function ``name`` uses, or what it uses does, and so on.
+
+        Each function has a section of its own if the compiler was told so (``-ffunction-sections``).
+        """
+        if self._uses is None:
+            self._uses = {}
+            for (section, _), target in self._targets.items():
+                self._uses.setdefault(section, set()).add(target.section if target.name is None else target.name)
+        found: set[str] = set()
+        seen: set[int] = set()
+        fresh = [self.symbols[name].section]
+        while fresh:
+            section = fresh.pop()
+            if section not in seen:
+                seen.add(section)
+                for used in self._uses.get(section, ()):
+                    found.add(used) if isinstance(used, str) else fresh.append(used)
+        return found
 
     def _bytes(self, index: int, offset: int, size: int) -> bytes:
         section = self.sections[index]

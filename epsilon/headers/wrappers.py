@@ -1,0 +1,54 @@
+"""Inline functions and function-like macros, made callable: one compiled library has them all, under its own names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from epsilon.headers import macros, wrapper_library
+from epsilon.headers.definitions import definitions_of
+from epsilon.headers.facts import Facts, Skipped
+
+_INLINE, _MACRO = "epsilon_inline_", "epsilon_macro_"
+
+
+def wrap(unit, facts: Facts, libraries: Iterable[str] = ()) -> None:
+    """Compile ``facts.inlines`` and the function-like macros of ``unit`` whose parameters' types can be told.
+
+    ``facts.wrappers`` becomes the library's path, ``facts.macros`` is filled, and ``symbol`` is in both tables the name
+    that the library exports.  What does not compile, or uses what none of the ``libraries`` has (paths, or names as
+    for ``-l``), moves to ``facts.skipped``.  Raises ``CompilerError`` where there is no compiler.
+    """
+    definitions = definitions_of(unit)
+    lines = {
+        _INLINE + name: _alias(name, one.symbol or name)
+        for name, one in facts.inlines.items() if unit.request.wants(name)
+    }  # fmt: skip
+    found = macros.find(unit, facts, definitions, _MACRO)
+    lines.update((one.function.symbol, one.line) for one in found.values())
+    path, refused = wrapper_library.build(unit, definitions, lines, libraries)
+    for name in list(facts.inlines):
+        one = facts.inlines[name]
+        if reason := refused.get(_INLINE + name):
+            del facts.inlines[name]
+            facts.skipped[name] = Skipped("inline function", facts.files[one.place[0]], one.place[1], reason)
+        else:
+            facts.inlines[name] = one._replace(symbol=_INLINE + name)
+    for name, (function, _) in found.items():
+        if reason := refused.get(function.symbol):
+            facts.skipped[name] = Skipped("macro", unit.files[function.place[0]], function.place[1], reason)
+        else:
+            facts.macros[name] = function
+    facts.wrappers = path
+
+
+def _alias(name: str, symbol: str) -> str:
+    """A second name for a function, which is exported.  An alias needs no types, and has the compiler put out a body
+    that nothing calls.
+
+    ``extern`` before it does so for an ``inline`` that is not ``static`` (C11 §6.7.4p7), and changes nothing for a
+    static function (§6.2.2p4).
+    """
+    return (
+        f"extern __typeof__({name}) {name}; {wrapper_library.EXPORTED} extern __typeof__({name}) {_INLINE}{name} "
+        f'__attribute__((alias("{symbol}")));'
+    )
