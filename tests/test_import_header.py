@@ -383,7 +383,7 @@ def test_several_headers_and_several_libraries(tmp_path):
 
 def test_include_and_exclude_are_patterns_of_c_names(header, library):
     some = import_header(header, library=library, include=["store_*", "STORE_*"], exclude="*_add")
-    assert set(some.functions) == {"store_open", "store_total"} | (set(some.functions) & {"STORE_TWICE"})
+    assert set(some.functions) - {"STORE_TWICE", "STORE_FIELD"} == {"store_open", "store_total"}
     assert "STORE_LIMIT" in some.constants and "LOW" not in some.constants
     assert some.store_total(some.store_open(3)) == 3
 

@@ -165,9 +165,9 @@ class HeaderBindings(Bindings):
     def _wrapper_library(self) -> Any:
         """The library of the compiled wrappers."""
         if self._wrappers is None:
-            from epsilon.headers.loading import load
+            from epsilon.compiler import load
 
-            self._wrappers = load(self._facts.wrappers, self.libraries)
+            self._wrappers = load(self._facts.wrappers)
         return self._wrappers
 
     # --- tables ---

@@ -80,7 +80,8 @@ def import_header(
     given = {name: value for name, value in given.items() if not _is_nothing(value)}
     if "macros" in given:
         given["macros"] = _macros(given["macros"])
-    facts = facts_of(_spelled(header, given), lambda: _work_out(header, given))
+    paths = [one.path for one in libraries if one.path is not None]
+    facts = facts_of(_spelled(header, given, paths), lambda: _work_out(header, given, paths))
     headers = [os.fspath(one) for one in _listed(header)]
     _check_renamed(renamed, facts, headers)
     everything = {"library": library, "prefix": prefix, "rename": rename, **given, **options}
@@ -96,16 +97,17 @@ def _again(header: Any, everything: dict[str, Any]) -> Bindings:
     return import_header(header, **everything)
 
 
-def _work_out(header: Any, given: Mapping[str, Any]) -> tuple[Facts, list[str]]:
-    """The facts, by the compiler, and the paths of what else they rest on."""
+def _work_out(header: Any, given: Mapping[str, Any], libraries: list[str]) -> tuple[Facts, list[str]]:
+    """The facts, by the compiler, and the paths of what else they rest on: the libraries that the headers' inline
+    functions may call are among it."""
     from epsilon.headers import packages, progress
     from epsilon.headers.reading import read_headers
     from epsilon.headers.request import Request
 
     request = Request.of(header, **given)
     with progress.shown(f"reading {', '.join(request.headers)}, the first time"):
-        facts = read_headers(request)
-    return facts, packages.files_of(request.pkg_config)
+        facts = read_headers(request, libraries)
+    return facts, [*packages.files_of(request.pkg_config), *libraries]
 
 
 # --- what is asked for ------------------------------------------------------------------------------------------------
@@ -124,7 +126,7 @@ def _listed(given: Any) -> list[Any]:
     return list(given)
 
 
-def _spelled(header: Any, given: Mapping[str, Any]) -> str:
+def _spelled(header: Any, given: Mapping[str, Any], libraries: list[str]) -> str:
     """All that is asked for as one text; where paths may be relative, with the folder that they are relative to."""
 
     def plain(value: Any) -> Any:
@@ -143,7 +145,7 @@ def _spelled(header: Any, given: Mapping[str, Any]) -> str:
     words = plain(_listed(header))
     relative = any(not isinstance(word, str) or word.startswith(".") for word in words) or "include_dirs" in given
     folder = os.getcwd() if relative or "cflags" in given else ""
-    return repr((words, [(name, plain(given[name])) for name in sorted(given)], folder))
+    return repr((words, [(name, plain(given[name])) for name in sorted(given)], folder, libraries))
 
 
 def _libraries(library: Any) -> list[Library]:
