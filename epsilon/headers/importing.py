@@ -18,6 +18,7 @@ from epsilon.signatures import Signature
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from epsilon.headers.facts import Facts
@@ -105,9 +106,24 @@ def _work_out(header: Any, given: Mapping[str, Any], libraries: list[str]) -> tu
     from epsilon.headers.request import Request
 
     request = Request.of(header, **given)
+    linked = dict.fromkeys([*libraries, *(path for one in libraries for path in _linked(one))])
     with progress.shown(f"reading {', '.join(request.headers)}, the first time"):
-        facts = read_headers(request, libraries)
-    return facts, [*packages.files_of(request.pkg_config), *libraries]
+        facts = read_headers(request, list(linked))
+    return facts, [*packages.files_of(request.pkg_config), *linked]
+
+
+def _linked(library: str) -> Iterator[str]:
+    """The paths of the libraries that a library was linked to: inline functions may call theirs, as we may."""
+    from epsilon import elf
+    from epsilon.errors import LibraryLoadError
+
+    for name in elf.needed(library):
+        try:
+            path = library_for(name).path
+        except LibraryLoadError:
+            continue
+        if path is not None:
+            yield path
 
 
 # --- what is asked for ------------------------------------------------------------------------------------------------

@@ -54,7 +54,8 @@ class StructCType(CType):
     def convert(self, value: Any) -> Any:
         if isinstance(value, _backend.Guarded):
             kind = _backend.pointer_type_of(value)
-            same = kind is self.converter.pointer_type or (kind.kind == "pointer" and compatible(self.backend, kind.item))
+            same = kind is self.converter.pointer_type
+            same = same or (kind.kind == "pointer" and compatible(self.backend, kind.item))
             if same and _backend.size_of(value) >= self.size:
                 return value
         elif isinstance(value, CData):
