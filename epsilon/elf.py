@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-__all__ = ["exported_names", "fault", "needed"]
+__all__ = ["exported_names", "fault", "needed", "symbol_size"]
 
 # e_machine, for the machines that a Python runs on.
 _MACHINES = {
@@ -159,6 +159,16 @@ def needed(path: str) -> list[str]:
         return []
 
 
+def symbol_size(path: str, name: str) -> int | None:
+    """How many bytes the symbol ``name`` of the library at ``path`` has; None where that cannot be read."""
+    try:
+        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as image:
+            target = _read_target(image[:20])
+            return next((size for one, size in _Image(image, target).symbols() if one == name), None) if target else None
+    except (OSError, ValueError, OverflowError, struct.error):
+        return None
+
+
 class _Image:
     """The dynamic symbol table of one mapped ELF file.
 
@@ -227,14 +237,18 @@ class _Image:
         return last + 1
 
     def exported(self) -> Iterator[str]:
+        return (name for name, _ in self.symbols())
+
+    def symbols(self) -> Iterator[tuple[str, int]]:
+        """The names and sizes of the symbols that are defined here, for others."""
         if not {_DT_SYMTAB, _DT_STRTAB} <= self.tags.keys() or not {_DT_HASH, _DT_GNU_HASH} & self.tags.keys():
             return
         symbols, strings = self.offset(self.tags[_DT_SYMTAB]), self.offset(self.tags[_DT_STRTAB])
         for index in range(1, self.symbol_count()):
             if self.wide:
-                name, info, _, section = self.unpack("IBBH", symbols + 24 * index)
+                name, info, _, section, _, size = self.unpack("IBBHQQ", symbols + 24 * index)
             else:
-                name, _, _, info, _, section = self.unpack("IIIBBH", symbols + 16 * index)
+                name, _, size, info, _, section = self.unpack("IIIBBH", symbols + 16 * index)
             if section and info >> 4 != _STB_LOCAL:  # section 0: needed from elsewhere, not defined here
                 end = self.image.find(b"\0", strings + name)
-                yield self.image[strings + name : end].decode("utf-8", "replace")
+                yield self.image[strings + name : end].decode("utf-8", "replace"), size

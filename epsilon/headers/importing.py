@@ -18,7 +18,6 @@ from epsilon.signatures import Signature
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any
 
     from epsilon.headers.facts import Facts
@@ -101,29 +100,15 @@ def _again(header: Any, everything: dict[str, Any]) -> Bindings:
 def _work_out(header: Any, given: Mapping[str, Any], libraries: list[str]) -> tuple[Facts, list[str]]:
     """The facts, by the compiler, and the paths of what else they rest on: the libraries that the headers' inline
     functions may call are among it."""
-    from epsilon.headers import packages, progress
+    from epsilon.headers import linked, packages, progress
     from epsilon.headers.reading import read_headers
     from epsilon.headers.request import Request
 
     request = Request.of(header, **given)
-    linked = dict.fromkeys([*libraries, *(path for one in libraries for path in _linked(one))])
+    reached = dict.fromkeys([*libraries, *(path for one in libraries for path in linked.paths_of(one))])
     with progress.shown(f"reading {', '.join(request.headers)}, the first time"):
-        facts = read_headers(request, list(linked))
-    return facts, [*packages.files_of(request.pkg_config), *linked]
-
-
-def _linked(library: str) -> Iterator[str]:
-    """The paths of the libraries that a library was linked to: inline functions may call theirs, as we may."""
-    from epsilon import elf
-    from epsilon.errors import LibraryLoadError
-
-    for name in elf.needed(library):
-        try:
-            path = library_for(name).path
-        except LibraryLoadError:
-            continue
-        if path is not None:
-            yield path
+        facts = read_headers(request, list(reached))
+    return facts, [*packages.files_of(request.pkg_config), *reached]
 
 
 # --- what is asked for ------------------------------------------------------------------------------------------------
