@@ -600,6 +600,8 @@ class Reader:
         words = ""
         while self.peek() not in (",", ";", "", "__attribute__", "__attribute"):
             words += self.take()
+        if words in self.names.constants:
+            return self.names.constants[words]
         if not words.isdigit():
             raise self.error("the width of a bit-field is an integer constant", words)
         return int(words)

@@ -453,7 +453,10 @@ class Declarations:
             texts.append(f"{prefix}{text}{own and ' ' + own.rstrip()};")
             if name:
                 members += self._paths(one, name, attributes)
-        attributes = self._layout_attributes(self._attributes(node))
+        attributes = self._attributes(node)
+        if any(one.name == "scalar_storage_order" for one in attributes):
+            raise Unreadable("its members have another byte order (scalar_storage_order)")
+        attributes = self._layout_attributes(attributes)
         return f"{{ {' '.join(texts)} }}{attributes and ' ' + attributes.rstrip()}", members
 
     def _paths(self, one: c_ast.Decl, name: str, attributes: Sequence[Attribute]) -> Iterator[Member]:

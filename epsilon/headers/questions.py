@@ -139,7 +139,9 @@ class Questions:
 
     def _program(self, refused: Mapping[Owner, str]) -> tuple[str, list[Owner]]:
         owners: list[Owner] = []
-        parts = [_DEFINES.sub("", self.unit.text)]
+        # tags that are first met among a function's parameters would mean something else each time
+        tags = [f"{name};" for name, record in self.declared.records.items() if record.spelled == name]
+        parts = [" ".join(tags), _DEFINES.sub("", self.unit.text)]
 
         def line(owner: Owner, text: str) -> None:
             parts.append(probe(len(owners), text))
@@ -163,7 +165,7 @@ class Questions:
         before = len(answers.refused) + len(answers.unreadable)
         in_headers: list[tuple[str, int, str]] = []
         for file, number, words in _ERROR.findall(said):
-            if file == "epsilon-probe":
+            if file == "epsilon-probe" and int(number) < len(owners):
                 answers.refused.setdefault(owners[int(number)], words)
             else:
                 in_headers.append((file, int(number), words))

@@ -27,12 +27,14 @@ def read_headers(request: Request, libraries: Sequence[str] = ()) -> Facts:
     ``libraries`` are those that inline functions and macros may call: paths, or names as for ``-l``.
 
     ``HeaderError`` for a header that is not found, that the compiler refuses, or that declares nothing;
-    ``CompilerError`` where there is no compiler.
+    ``CompilerError`` where there is no compiler.  One that only preprocesses (``CC=cpp``) gives declarations and enums
+    with layouts and values that are computed, and ``proved`` is false; what macros stand for takes a whole one.
     """
     unit = preprocess(request)
     facts = declarations(unit)
-    constants.find(unit, facts)
-    wrappers.wrap(unit, facts, libraries)
+    if facts.proved:
+        constants.find(unit, facts)
+        wrappers.wrap(unit, facts, libraries)
     _select(facts, request)
     if not any(getattr(facts, table) for table in tables.TABLES):
         read = "".join(f"\n  {unit.files[index]}" for index in sorted(unit.own))
