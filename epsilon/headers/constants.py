@@ -102,7 +102,8 @@ class _Finder:
         asked = []
         swallow = swallowing(self.definitions)
         for name, one in self.macros.items():
-            if name in self.definitions and self.literal(name, one.body):
+            known = name in self.definitions and name not in self.definitions.restored
+            if known and self.literal(name, one.body):
                 continue
             if not one.body:
                 self.skip(name, "empty")
@@ -293,7 +294,7 @@ def _reason(text: str, complaint: str) -> str:
         return f"it uses {missing[1] or missing[2]}, which is not declared"
     if "not constant" in complaint or "not a compile-time constant" in complaint:
         return "not constant"
-    if "invalid storage class for function" in complaint:
+    if "invalid storage class for function" in complaint or "function declared in block scope" in complaint:
         return f"names the function {text.strip('() ')}"
     if "invalid initializer" in complaint or "array initialize" in complaint:
         return "not a number, a string or a pointer"

@@ -38,10 +38,14 @@ Wrapper = namedtuple("Wrapper", ["function", "line"])
 _GIVEN = re.compile(r"[\w\s*()\[\],]+")
 _DECLARING = BASIC_TYPES | STORAGE | ATTRIBUTES | QUALIFIERS - {"__extension__"} | {"typedef", "_Static_assert"}
 _STATEMENTS = frozenset(("do", "if", "for", "while", "switch", "{", "asm", "__asm__", "__asm"))
+#: of a value, not of what it points to: clang names it, and a result has none (C11 §6.7.6.3p5)
+_QUALIFIED = re.compile(r"^(?:(?:const|volatile) )+(?!.*[*\]])")
 _PASTES = "it pastes its arguments' text"
 _LEAVING = frozenset(("return", "goto", "case", "default"))
 _DECLARING = BASIC_TYPES | STORAGE | ATTRIBUTES | QUALIFIERS - {"__extension__"} | {"typedef", "_Static_assert"}
 _STATEMENTS = frozenset(("do", "if", "for", "while", "switch", "{", "asm", "__asm__", "__asm"))
+#: of a value, not of what it points to: clang names it, and a result has none (C11 §6.7.6.3p5)
+_QUALIFIED = re.compile(r"^(?:(?:const|volatile) )+(?!.*[*\]])")
 _PASTES = "it pastes its arguments' text"
 _LEAVING = frozenset(("return", "goto", "case", "default"))
 
@@ -172,7 +176,9 @@ class _Finder:
             result = Type("void", "void") if complaint is None else probing.named_type(complaint)
             if result is None:
                 self.skip(name, f"it does not compile: {complaint}")
-            elif (function := self.function(name, result)) is not None:
+                continue
+            result = Type(*(_QUALIFIED.sub("", text) for text in result))
+            if (function := self.function(name, result)) is not None:
                 found[name] = Wrapper(function, self.line(name, text, result))
         return found
 

@@ -19,8 +19,9 @@ def wrap(unit, facts: Facts, libraries: Iterable[str] = ()) -> None:
     for ``-l``), moves to ``facts.skipped``.  Raises ``CompilerError`` where there is no compiler.
     """
     definitions = definitions_of(unit)
+    alias = _alias_of_darwin if "__APPLE__" in definitions else _alias
     lines = {
-        _INLINE + name: _alias(name, one.symbol or name)
+        _INLINE + name: alias(name, one.symbol or name)
         for name, one in facts.inlines.items() if unit.request.wants(name)
     }  # fmt: skip
     found = macros.find(unit, facts, definitions, _MACRO)
@@ -39,6 +40,13 @@ def wrap(unit, facts: Facts, libraries: Iterable[str] = ()) -> None:
         else:
             facts.macros[name] = function
     facts.wrappers = path
+
+
+def _alias_of_darwin(name: str, _symbol: str) -> str:
+    """The same in the assembler's words: Mach-O's linker knows no ``alias`` attribute."""
+    kept = f"static void *const epsilon_kept_{name} __attribute__((used)) = (void *){name};"
+    assembled = f".globl _{_INLINE}{name}\\n.set _{_INLINE}{name}, _{name}"
+    return f'extern __typeof__({name}) {name}; {kept} __asm__("{assembled}");'
 
 
 def _alias(name: str, symbol: str) -> str:
