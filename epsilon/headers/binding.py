@@ -15,7 +15,7 @@ from epsilon.functions import Declaration
 from epsilon.options import NONE, Options, read_options
 from epsilon.signatures import signature_of
 from epsilon.tables import Bindings, Table
-from epsilon.typesystem import Required
+from epsilon.typesystem import Array, Required
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class HeaderBindings(Bindings):
     # --- what there is ---
 
     def __getattr__(self, name: str) -> Any:
-        if name[:2] == "__":
+        if name[:2] == name[-2:] == "__" and name not in self._all_names():  # asked for by ``copy`` and its like
             raise AttributeError(name)
         make = _TABLES.get(name)
         if make is not None:
@@ -165,9 +165,9 @@ class HeaderBindings(Bindings):
     def _wrapper_library(self) -> Any:
         """The library of the compiled wrappers."""
         if self._wrappers is None:
-            from epsilon.headers.loading import load
+            from epsilon.compiler import load
 
-            self._wrappers = load(self._facts.wrappers, self.libraries)
+            self._wrappers = load(self._facts.wrappers)
         return self._wrappers
 
     # --- tables ---
@@ -256,8 +256,17 @@ class HeaderBindings(Bindings):
         from epsilon.variables import ForeignVariable, check_variable
 
         found, const = self._names_of_types().variable(row.declaration)
+        library = self._library_of(row.symbol)
+        if isinstance(found, Array) and found.length is None and library.path is not None:
+            from epsilon import elf
+            from epsilon.headers import linked
+
+            paths = (library.path, *linked.paths_of(library.path))
+            size = next(filter(None, (elf.symbol_size(path, row.symbol) for path in paths)), 0)
+            if size:  # of "extern const char version[]", C does not know it
+                found = Array(found.target, size // found.target.size)
         check_variable(name, found)
-        return ForeignVariable(row.symbol, self._library_of(row.symbol), found, const)
+        return ForeignVariable(row.symbol, library, found, const)
 
     def _constant(self, name: str, row: Any) -> Any:
         if isinstance(row.value, int) and "*" in row.type:

@@ -101,9 +101,10 @@ def check_function(found: sources.Function, known: Known, covered: bool) -> list
 def _undeclared(found: Any, symbol: str, known: Known, covered: bool) -> Finding:
     facts = known.types.facts
     headers = _from(known)
-    if symbol in facts.inlines:
+    kind = facts.skipped[symbol].kind if symbol in facts.skipped else ""
+    if symbol in facts.inlines or kind == "inline function":
         return Finding(found.spot, found.name, f"{symbol} is a static inline function in {headers}: no library has it")
-    if symbol in facts.macros or (symbol in facts.skipped and facts.skipped[symbol].kind == "macro"):
+    if symbol in facts.macros or kind == "macro":
         return Finding(found.spot, found.name, f"{symbol} is a macro in {headers}: no library has it")
     if symbol in facts.skipped:
         skipped = facts.skipped[symbol]

@@ -67,7 +67,8 @@ def run_bind(arguments: argparse.Namespace) -> int:
         return 1
     try:
         libraries = [library_for(name) for name in arguments.library]
-        facts = facts_for(arguments.headers, given(arguments))
+        paths = [library.path for library in libraries if library.path is not None]
+        facts = facts_for(arguments.headers, given(arguments), paths)
         outline = Outliner(facts, libraries, arguments.prefix).make()
         title = _title(arguments)
         if out is None:

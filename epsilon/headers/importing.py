@@ -18,6 +18,7 @@ from epsilon.signatures import Signature
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from epsilon.headers.facts import Facts
@@ -80,7 +81,7 @@ def import_header(
     given = {name: value for name, value in given.items() if not _is_nothing(value)}
     if "macros" in given:
         given["macros"] = _macros(given["macros"])
-    facts = facts_for(header, given)
+    facts = facts_for(header, given, [one.path for one in libraries if one.path is not None])
     headers = [os.fspath(one) for one in _listed(header)]
     _check_renamed(renamed, facts, headers)
     everything = {"library": library, "prefix": prefix, "rename": rename, **given, **options}
@@ -91,9 +92,9 @@ def import_header(
     return found
 
 
-def facts_for(header: Any, given: Mapping[str, Any]) -> Facts:
-    """What the headers declare, from the cache or by the compiler."""
-    return facts_of(_spelled(header, given), lambda: _work_out(header, given))
+def facts_for(header: Any, given: Mapping[str, Any], paths: Sequence[str] = ()) -> Facts:
+    """What the headers declare, from the cache or by the compiler; ``paths`` are those of the libraries."""
+    return facts_of(_spelled(header, given, list(paths)), lambda: _work_out(header, given, list(paths)))
 
 
 def _again(header: Any, everything: dict[str, Any]) -> Bindings:
@@ -101,16 +102,18 @@ def _again(header: Any, everything: dict[str, Any]) -> Bindings:
     return import_header(header, **everything)
 
 
-def _work_out(header: Any, given: Mapping[str, Any]) -> tuple[Facts, list[str]]:
-    """The facts, by the compiler, and the paths of what else they rest on."""
-    from epsilon.headers import packages, progress
+def _work_out(header: Any, given: Mapping[str, Any], libraries: list[str]) -> tuple[Facts, list[str]]:
+    """The facts, by the compiler, and the paths of what else they rest on: the libraries that the headers' inline
+    functions may call are among it."""
+    from epsilon.headers import linked, packages, progress
     from epsilon.headers.reading import read_headers
     from epsilon.headers.request import Request
 
     request = Request.of(header, **given)
+    reached = dict.fromkeys([*libraries, *(path for one in libraries for path in linked.paths_of(one))])
     with progress.shown(f"reading {', '.join(request.headers)}, the first time"):
-        facts = read_headers(request)
-    return facts, packages.files_of(request.pkg_config)
+        facts = read_headers(request, list(reached))
+    return facts, [*packages.files_of(request.pkg_config), *reached]
 
 
 # --- what is asked for ------------------------------------------------------------------------------------------------
@@ -129,7 +132,7 @@ def _listed(given: Any) -> list[Any]:
     return list(given)
 
 
-def _spelled(header: Any, given: Mapping[str, Any]) -> str:
+def _spelled(header: Any, given: Mapping[str, Any], libraries: list[str]) -> str:
     """All that is asked for as one text; where paths may be relative, with the folder that they are relative to."""
 
     def plain(value: Any) -> Any:
@@ -148,7 +151,7 @@ def _spelled(header: Any, given: Mapping[str, Any]) -> str:
     words = plain(_listed(header))
     relative = any(not isinstance(word, str) or word.startswith(".") for word in words) or "include_dirs" in given
     folder = os.getcwd() if relative or "cflags" in given else ""
-    return repr((words, [(name, plain(given[name])) for name in sorted(given)], folder))
+    return repr((words, [(name, plain(given[name])) for name in sorted(given)], folder, libraries))
 
 
 def _libraries(library: Any) -> list[Library]:

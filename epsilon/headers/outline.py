@@ -188,10 +188,11 @@ class Outliner:
 
     def make(self) -> Outline:
         outline, facts = self.outline, self.facts
-        for kind in ("inlines", "macros"):
-            table = getattr(facts, kind)
-            for name in table:
-                what = "static inline functions" if kind == "inlines" else "function-like macros"
+        skipped = [name for name, row in facts.skipped.items() if row.kind == "inline function"]
+        for what, names in (
+            ("inline functions", [*facts.inlines, *skipped]), ("function-like macros", facts.macros)
+        ):  # fmt: skip
+            for name in names:
                 outline.leave_out(name, f"{what}: they need a compiler, which import-header asks")
         for name, row in facts.typedefs.items():
             if row.place[0] in facts.own:
@@ -209,7 +210,7 @@ class Outliner:
         for name, row in facts.constants.items():
             outline.constants.append(Value(self.short(name), name, row.value))
         for name, row in facts.skipped.items():
-            if row.kind != "macro":  # most macros are no constants
+            if row.kind not in ("macro", "inline function"):  # most macros are no constants
                 outline.leave_out(name, f"{row.kind}: {row.reason}")
         return outline
 

@@ -9,6 +9,7 @@ import _cffi_backend as cffi
 from epsilon import _backend
 from epsilon.typesystem.base import BY_BACKEND, NAMED, CData, CType
 from epsilon.typesystem.derived import hooks
+from epsilon.typesystem.pointers import compatible
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
 if TYPE_CHECKING:
@@ -52,7 +53,10 @@ class StructCType(CType):
 
     def convert(self, value: Any) -> Any:
         if isinstance(value, _backend.Guarded):
-            if _backend.pointer_type_of(value) is self.converter.pointer_type and _backend.size_of(value) >= self.size:
+            kind = _backend.pointer_type_of(value)
+            same = kind is self.converter.pointer_type
+            same = same or (kind.kind == "pointer" and compatible(self.backend, kind.item))
+            if same and _backend.size_of(value) >= self.size:
                 return value
         elif isinstance(value, CData):
             if cffi.typeof(value) is self.backend:
