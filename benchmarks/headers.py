@@ -80,7 +80,7 @@ OTHERS = [
     Headers("brotli", ("brotli/encode.h", "brotli/decode.h"), ("brotlienc", "brotlidec")),
     Headers("magic.h", ("magic.h",), ("magic",)),
     Headers("z3.h", ("z3.h",), ("z3",)),
-    Headers("Python.h", ("Python.h",), (), ("-I/usr/include/python3.11",)),
+    Headers("Python.h", ("Python.h",), ("python3.11",), ("-I/usr/include/python3.11",)),
     Headers("rpc/rpc.h", ("rpc/rpc.h",), ("tirpc",), ("-I/usr/include/tirpc",)),
     Headers("glib.h", ("glib.h", "glib-object.h"), ("glib-2.0", "gobject-2.0"),
             ("-I/usr/include/glib-2.0", "-I/usr/lib/x86_64-linux-gnu/glib-2.0/include")),

@@ -216,7 +216,8 @@ class Reader:
         show = r"""
 #include <stdio.h>
 #define n(NAME, X) \
-    _Generic((X), float: f, double: f, long double: f, default: i)(NAME, (X), (__typeof__((X) + 0))-1 < 0)
+    _Generic((X), float: f, double: f, long double: f, _Float32: f, _Float64: f, _Float32x: f, _Float64x: f, \
+             _Float128: f, default: i)(NAME, (X), (__typeof__((X) + 0))-1 < 0)
 static void f(const char *name, long double x, int sign) { printf("f %s %La\n", name, x); }
 static void i(const char *name, unsigned long long x, int sign) {
     if (sign) printf("i %s %lld\n", name, (long long)x); else printf("i %s %llu\n", name, x); }
