@@ -132,6 +132,11 @@ typedef enum { COLD = -1, WARM = 1 } heat;
 typedef int (*comparison)(const void *, const void *);
 typedef int visitor(int);
 struct shape { int sides; };
+struct looped { struct { char a; int b; } loops[3]; struct shape more[2]; };
+typedef struct first *first_pointer;                /* types that name each other */
+typedef void (*first_visitor)(first_pointer one, const struct second *other);
+struct first { first_visitor visit; struct second *other; };
+typedef struct second { first_pointer first; first_visitor visit; } second;
 int shape(struct shape *s);                         /* a function and a struct of one name */
 typedef int string;                                 /* a word of Epsilon's */
 /* Adds. Both "numbers" and their \ sum are ints. */
@@ -227,7 +232,7 @@ USE = """
     mixed = m.mixed(kind=1, hi=2)
     assert mixed.i == 512 and mixed.named.inner == 0
     assert m.flexible.with_count(2, values=[1.0, 2.0]).values[1] == 2.0
-    for name in "point pair_tag bits tight by_two wide mixed flexible node any struct_shape".split():
+    for name in "point pair_tag bits tight by_two wide mixed flexible node any struct_shape looped first second".split():
         found = getattr(m, name)
         members = found.__match_args__ if name != "bits" else ()
         print(name, found.size, found.alignment, *map(found.offset, members))
@@ -259,7 +264,8 @@ def test_everything_that_a_header_may_hold(everything, tmp_path, suffix):
         ("struct tight", "tight", "c i s"), ("struct by_two", "by_two", "c d"), ("struct wide", "wide", "c"),
         ("struct mixed", "mixed", "kind i f lo hi named"), ("struct flexible", "flexible", "n values"),
         ("struct node", "node", "next one visit text h"), ("union any", "any", "i d p"),
-        ("struct shape", "struct_shape", "sides"),
+        ("struct shape", "struct_shape", "sides"), ("struct looped", "looped", "loops more"),
+        ("struct first", "first", "visit other"), ("second", "second", "first visit"),
     ]:  # fmt: skip
         offsets = "".join(f' printf(" %zu", offsetof({spelling}, {member}));' for member in members.split())
         program += f'printf("{name} %zu %zu", sizeof({spelling}), _Alignof({spelling}));{offsets} puts("");\n'
