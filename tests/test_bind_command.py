@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from clib import SHIM, compile_c, run_child
+from clib import compile_c, run_child
 
 import epsilon
 from epsilon import cli, compiler
@@ -251,7 +251,6 @@ def everything(tmp_path_factory):
     return folder / "all_of_it.h", library
 
 
-@pytest.mark.skipif(not SHIM, reason="structs with unions in them by value need the shim")
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_everything_that_a_header_may_hold(everything, tmp_path, suffix):
     header, library = everything
