@@ -17,10 +17,10 @@ from epsilon import compiler
 from epsilon.errors import HeaderError
 from epsilon.headers import gnu
 from epsilon.headers.objectfile import ObjectFile
-from epsilon.headers.parsing import Declarations, guess
+from epsilon.headers.parsing import Declarations
 from epsilon.headers.preprocess import Unit
 from epsilon.headers.probing import options, probe
-from epsilon.headers.tokens import Piece
+from epsilon.headers.tokens import Piece, guess
 
 #: who asked: a table of ``Declarations`` and a name in it, or ``("constants", index)``
 Owner = tuple[str, object]
@@ -165,7 +165,7 @@ class Questions:
         before = len(answers.refused) + len(answers.unreadable)
         in_headers: list[tuple[str, int, str]] = []
         for file, number, words in _ERROR.findall(said):
-            if file == "epsilon-probe":
+            if file == "epsilon-probe" and int(number) < len(owners):
                 answers.refused.setdefault(owners[int(number)], words)
             else:
                 in_headers.append((file, int(number), words))
