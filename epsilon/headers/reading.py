@@ -13,11 +13,11 @@ from epsilon.headers.computed import computed
 from epsilon.headers.definitions import definitions_of
 from epsilon.headers.facts import Facts, Place, Skipped
 from epsilon.headers.needed import needed
-from epsilon.headers.parsing import Declarations, Record, guess
+from epsilon.headers.parsing import Declarations, Record
 from epsilon.headers.preprocess import Unit, preprocess
 from epsilon.headers.questions import Answers, Questions, filled
 from epsilon.headers.request import Request
-from epsilon.headers.tokens import Piece, pieces
+from epsilon.headers.tokens import Piece, guess, pieces
 
 _NAME = re.compile(r"[^\W\d]\w*")
 
