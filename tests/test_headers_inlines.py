@@ -57,6 +57,7 @@ def prototypes(facts):
         "static inline int twice(int n) { return 2 * n; }",
         "static int twice(int n) { return 2 * n; }",
         "inline int twice(int n) { return 2 * n; }",
+        "extern inline __attribute__((gnu_inline, always_inline)) int twice(int n) { return 2 * n; }",
         "static __inline__ __attribute__((always_inline)) int twice(int n) { return 2 * n; }",
         "static inline int half(int n) { return n / 2; }\nstatic inline int twice(int n) { return half(4 * n); }",
         "#define F(x) static inline int x(int n) { return 2 * n; }\nF(twice)",
