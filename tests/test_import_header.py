@@ -379,6 +379,31 @@ def test_one_bad_declaration_costs_itself_only(tmp_path):
     assert bindings.good(1) == 1 and bindings.better(1) == -1
 
 
+def test_without_a_compiler_layouts_are_computed_and_nothing_is_proved(header, library, tmp_path, monkeypatch):
+    """Where there is but a preprocessor: ``cc`` that refuses all other work."""
+    script = write(tmp_path / "preprocessor", """\
+        #!/bin/sh
+        for word in "$@"; do [ "$word" = -E ] && exec cc "$@"; done
+        exit 1
+    """)  # fmt: skip
+    script.chmod(0o755)
+    monkeypatch.setenv("CC", str(script))
+    once = write(tmp_path / "once.h", "struct only_here { char c; int i; };")
+    assert not import_header(once).only_here.proved
+    bindings = import_header(header, library=library)
+    assert not bindings.proved
+    assert bindings.square(3) == 9 and bindings.HIGH == 6
+    assert bindings.pair.size == library.bind("unsigned long pair_size(void)")()
+    with pytest.raises(AttributeError, match="'STORE_LIMIT' .* is not bound: .* takes a compiler"):
+        _ = bindings.STORE_LIMIT
+    assert "inline" in bindings.skipped["thrice"].kind
+    monkeypatch.delenv("CC")
+    assert import_header(once).only_here.proved, "it is one struct, and proved now"
+    monkeypatch.setenv("CC", str(tmp_path / "no-such-compiler"))
+    with pytest.raises(epsilon.CompilerError, match="needs a C compiler"):
+        import_header(header, library=library)
+
+
 # --- options ----------------------------------------------------------------------------------------------------------
 
 
