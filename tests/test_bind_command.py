@@ -232,7 +232,8 @@ USE = """
     mixed = m.mixed(kind=1, hi=2)
     assert mixed.i == 512 and mixed.named.inner == 0
     assert m.flexible.with_count(2, values=[1.0, 2.0]).values[1] == 2.0
-    for name in "point pair_tag bits tight by_two wide mixed flexible node any struct_shape looped first second".split():
+    names = "point pair_tag bits tight by_two wide mixed flexible node any struct_shape looped first second"
+    for name in names.split():
         found = getattr(m, name)
         members = found.__match_args__ if name != "bits" else ()
         print(name, found.size, found.alignment, *map(found.offset, members))
@@ -318,6 +319,16 @@ def test_the_same_input_gives_the_same_bytes(everything, tmp_path, suffix):
     assert texts[0] == texts[1]
     order = [texts[0].index(name) for name in (b"add", b"scaled", b"made", b"middle")]
     assert order == sorted(order)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_what_is_written_passes_the_check(everything, tmp_path, suffix, capsys):
+    header, library = everything
+    out = tmp_path / f"all_of_it{suffix}"
+    bind(header, "--library", library, "-o", out)
+    assert cli.main(["check", str(out), "--header", str(header)]) == 0, capsys.readouterr().out
+    out.write_text(out.read_text().replace("int", "short"))
+    assert cli.main(["check", str(out), "--header", str(header)]) == 1
 
 
 # --- what is checked, and what is refused ---------------------------------------------------------------------------
