@@ -602,7 +602,8 @@ class Declarations:
     BASES = ["int", "unsigned long long int", "long signed", "char", "_Bool", "double", "_Float64", "long double",
              "size_t", "struct known", "union either *", "enum color", "const char", "char const", "volatile short",
              "number", "const number", "routine *", "struct known *", "void *", "va_list *", "_Float128", "__int128",
-             "vector", "_Complex float", "double _Complex", "__typeof__(int *)", "__typeof__(struct known)"]  # fmt: skip
+             "vector", "_Complex float", "double _Complex", "__typeof__(int *)",
+             "__typeof__(struct known)"]  # fmt: skip
     ATTRIBUTES = ["__attribute__((unused))", "__attribute__((__unused__, deprecated))", "__extension__", ""]
 
     def __init__(self, seed):
