@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import re
 
+from epsilon.errors import ForeignTypeError
 from epsilon.headers import probing
-from epsilon.headers.definitions import Definition, Definitions
+from epsilon.headers.definitions import Definition, Definitions, definitions_of
 from epsilon.headers.facts import Constant, Facts, Function, Skipped, Variable
 from epsilon.headers.macro_text import UNBALANCED, expand, objection, swallowing, tokens, unknown
+from epsilon.headers.mending import mended
 from epsilon.headers.objectfile import ObjectFile
+from epsilon.headers.proof import Layouts
 from epsilon.headers.values import real, string
 
 _INTEGER = re.compile(r"\(*(?:0[xX]([0-9a-fA-F]+)|(0[0-7]*)|([1-9]\d*))([uU]?(?:l|L|ll|LL)?|(?:l|L|ll|LL)[uU])\)*")
@@ -54,7 +57,7 @@ def find(unit, facts: Facts) -> None:
     ``MAP_FAILED`` as an unsigned number, with the pointer's type; a pointer to a string literal as the string.
     Raises ``CompilerError`` if the compiler cannot be run.
     """
-    _Finder(unit, facts, Definitions(unit)).find()
+    _Finder(unit, facts, definitions_of(unit)).find()
 
 
 class _Finder:
@@ -67,6 +70,7 @@ class _Finder:
             if one.parameters is None and unit.belongs(one.file)
         }  # fmt: skip
         self.constants: dict[str, Constant] = {}
+        self.layouts = Layouts(facts)
         self.skipped: dict[str, Skipped] = {}
 
     def number(self, macro: str) -> int | None:
@@ -98,7 +102,8 @@ class _Finder:
         asked = []
         swallow = swallowing(self.definitions)
         for name, one in self.macros.items():
-            if name in self.definitions and self.literal(name, one.body):
+            known = name in self.definitions and name not in self.definitions.restored
+            if known and self.literal(name, one.body):
                 continue
             if not one.body:
                 self.skip(name, "empty")
@@ -177,23 +182,34 @@ class _Finder:
             initialized = f"static const __typeof__({text}) value = ({text});"
             lines.append(probing.probe(2 * number + 1, f"void epsilon_macro_{number}(void) {{ {initialized} }}"))
             if _literal_prefix(text) is None and any(kind in ("name", "string") for kind, _ in tokens(text)):
-                assigned = f"struct epsilon_nowhere nowhere; nowhere = ({text});"
-                lines.append(probing.probe(2 * number + 2, f"void epsilon_type_{number}(void) {{ {assigned} }}"))
-        complaints = probing.complaints(self.unit, "\n".join(lines))
+                asked = f"void epsilon_type_{number}(void) {probing.assigned(text)}"
+                lines.append(probing.probe(2 * number + 2, asked))
+        complaints = probing.complaints_in(probing.words_about(self.unit, "\n".join(lines))).probes
         types = {}
         for number, name in enumerate(list(expressions)):
             if complaint := complaints.get(2 * number + 1):
                 self.skip(name, _reason(expressions.pop(name), complaint))
             elif complaint := complaints.get(2 * number + 2):
-                types[name] = probing.spelled_type(complaint) or "void *"
+                types[name] = self.readable(probing.named_type(complaint))
         return types
+
+    def readable(self, ctype: probing.Type | None) -> str:
+        """How to write a pointer's type, so that these facts suffice to read it."""
+        for text in ctype or ():
+            try:
+                self.layouts.read(text)
+            except ForeignTypeError:
+                continue
+            return text
+        return "void *"
 
     def values(self, expressions: dict[str, str], types: dict[str, str]) -> None:
         """Compile the constants, and read their values.
 
-        A header may hold a mistake of its own, so that it makes no object file; then what needs none of it is left.
+        A header with a mistake of its own makes no object file; then it is mended, or else done without.
         """
-        for plain in (self.definitions.plain, self.definitions.plain, ""):
+        plain = self.definitions.plain
+        for attempt in range(4):
             if not expressions:
                 return
             image, refused = probing.compiled(self.unit, self.variables(plain, expressions))
@@ -201,8 +217,9 @@ class _Finder:
                 self.read(image, expressions, types)
                 return
             for number, name in reversed(list(enumerate(expressions, 1))):
-                if number in refused:
-                    self.skip(name, _reason(expressions.pop(name), refused[number]))
+                if number in refused.probes:
+                    self.skip(name, _reason(expressions.pop(name), refused.probes[number]))
+            plain = mended(plain, refused.header) if attempt < 2 else ""
         for name in expressions:
             self.skip(name, "the compiler makes nothing of this header")
 
@@ -277,7 +294,7 @@ def _reason(text: str, complaint: str) -> str:
         return f"it uses {missing[1] or missing[2]}, which is not declared"
     if "not constant" in complaint or "not a compile-time constant" in complaint:
         return "not constant"
-    if "invalid storage class for function" in complaint:
+    if "invalid storage class for function" in complaint or "function declared in block scope" in complaint:
         return f"names the function {text.strip('() ')}"
     if "invalid initializer" in complaint or "array initialize" in complaint:
         return "not a number, a string or a pointer"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import namedtuple
 
@@ -10,6 +11,7 @@ Definition = namedtuple("Definition", ["parameters", "body", "file", "line"])
 
 _DEFINE = re.compile(r"#define ([^\s(]+)(?:\(([^)]*)\))? ?(.*)")
 _UNDEF = re.compile(r"#undef (\S+)")
+_RESTORING = re.compile(r'^#pragma pop_macro\("(\w+)"\)', re.M)
 _DIRECTIVES = re.compile(r"^#(?:define|undef) .*$", re.M)
 _UNIVERSAL = re.compile(r"\\U([0-9a-fA-F]{8})")
 
@@ -19,11 +21,18 @@ def _name(text: str) -> str:
     return _UNIVERSAL.sub(lambda match: chr(int(match[1], 16)), text) if "\\" in text else text
 
 
+@functools.lru_cache(maxsize=1)
+def definitions_of(unit) -> Definitions:
+    """The macros of ``unit``: both its constants and its wrappers ask for them."""
+    return Definitions(unit)
+
+
 class Definitions(dict):
     """``Definition`` by macro name, as the last ``#define`` or ``#undef`` left it, in the order of the headers.
 
     ``undone`` has those that an ``#undef`` took away; ``#pragma pop_macro``, which GCC prints as an ``#undef``, may
-    have brought some of them back.  ``plain`` is the unit's text without such lines: what a compiler takes as
+    have brought some of them back.  ``restored`` has the names in such a pragma, which clang prints as it is: what is
+    known of them here may be out of date.  ``plain`` is the unit's text without such lines: what a compiler takes as
     preprocessed; ``names`` are all names in it.
     """
 
@@ -42,5 +51,6 @@ class Definitions(dict):
                 self[name] = Definition(parameters, body.strip(), file, line)
             elif (undef := _UNDEF.match(text)) and (name := _name(undef[1])) in self:
                 self.undone[name] = self.pop(name)
+        self.restored = frozenset(_RESTORING.findall(unit.text))
         self.plain = _DIRECTIVES.sub("", unit.text)
         self.names = frozenset(re.findall(r"[^\W\d]\w*", self.plain))

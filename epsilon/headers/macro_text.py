@@ -10,20 +10,21 @@ from epsilon.headers.definitions import Definitions
 
 TOKEN = re.compile(
     r"""\s*(?:(?P<string>(?:u8|[uUL])?"(?:[^"\\]|\\.)*")|(?P<character>(?:u8|[uUL])?'(?:[^'\\]|\\.)*')
-    |(?P<number>\.?\d(?:[eEpP][+-]|[\w.])*)|(?P<name>[^\W\d][\w$]*)|(?P<other>\S))""",
+    |(?P<number>\.?\d(?:[eEpP][+-]|[\w.])*)|(?P<name>[^\W\d][\w$]*)
+    |(?P<other>->|\+\+|--|<<=?|>>=?|[-+*/%&|^<>=!]=|&&|\|\||\.\.\.|\S))""",
     re.X,
 )
 _EXPANSION = re.compile(r"epsilon_macro_(\d+)_is\b(.*?)\bepsilon_macro_end", re.S)
 _CLOSING = {")": "(", "]": "[", "}": "{"}
 
-_STATEMENTS = frozenset(
+STATEMENTS = frozenset(
     "asm __asm __asm__ break case continue default do else for goto if return switch while _Static_assert".split()
 )
-_ATTRIBUTES = frozenset(("__attribute__", "__attribute", "__declspec", "_Alignas"))
-_STORAGE = frozenset(
+ATTRIBUTES = frozenset(("__attribute__", "__attribute", "__declspec", "_Alignas"))
+STORAGE = frozenset(
     "auto extern inline __inline __inline__ register static typedef _Noreturn _Thread_local __thread".split()
 )
-_QUALIFIERS = frozenset(
+QUALIFIERS = frozenset(
     "const __const __const__ volatile __volatile __volatile__ restrict __restrict __restrict__ __extension__".split()
 )
 BASIC_TYPES = frozenset(
@@ -34,10 +35,13 @@ BASIC_TYPES = frozenset(
 #: macros that mean something else wherever they stand
 _PLACES = ("__LINE__", "__FILE__", "__BASE_FILE__", "__FILE_NAME__", "__COUNTER__", "__DATE__", "__TIME__",
            "__TIMESTAMP__", "__INCLUDE_LEVEL__")  # fmt: skip
-_OPERATORS = frozenset(("sizeof", "typeof", "const", "volatile", "restrict"))
+_BEFORE_OTHERS = frozenset(("struct", "union", "enum", ".", "->"))  #: what follows is a tag or a member
+_KEYWORDS = STATEMENTS | QUALIFIERS | {"sizeof", "typeof"}
 _FUNCTION_NAMES = frozenset(("__func__", "__FUNCTION__", "__PRETTY_FUNCTION__"))
 
 
+#: what is no token of an expression: a quote that is left open, and the like
+STRAY = frozenset("\"'#@`\\") | {"##"}
 UNBALANCED = "a piece of syntax: its brackets do not match"
 
 
@@ -81,8 +85,8 @@ def unknown(words: list[tuple[str, str]], declared: Collection[str]) -> str | No
     """
     before = ""
     for kind, word in words:
-        if kind == "name" and before not in ("struct", "union", "enum") and not word.startswith("_"):
-            if word not in declared and word not in BASIC_TYPES and word not in _OPERATORS:
+        if kind == "name" and before not in _BEFORE_OTHERS and not word.startswith("_"):
+            if word not in declared and word not in BASIC_TYPES and word not in _KEYWORDS:
                 return word
         before = word
     return None
@@ -105,15 +109,15 @@ def swallowing(definitions: Definitions) -> set[str]:
     return found
 
 
-def expand(unit, texts: Iterable[tuple[str, str]]) -> dict[str, str]:
+def expand(unit, texts: Iterable[tuple[str, str]], places: bool = False) -> dict[str, str]:
     """What the preprocessor makes of each text behind the headers; ``texts`` are pairs of a macro and a text.
 
-    A macro that is not defined there has no expansion.  What depends on its place keeps a name for it that is refused
-    as not declared.
+    A macro that is not defined there has no expansion.  What depends on its place, such as ``__LINE__``, is left as a
+    name that ``objection`` refuses, unless ``places`` are wanted.
     """
     asked = list(texts)
     lines = [unit.prelude]
-    for name in _PLACES:
+    for name in _PLACES if not places else ():
         lines.append(f"#undef {name}\n#define {name} epsilon_place{name}")
     for number, (name, text) in enumerate(asked):
         lines.append(f"#ifdef {name}\nepsilon_macro_{number}_is {text} epsilon_macro_end\n#endif")
@@ -132,19 +136,19 @@ def objection(words: list[tuple[str, str]], types: Collection[str]) -> str | Non
         return "empty"
     names = {word for kind, word in words if kind == "name"}
     marks = {word for kind, word in words if kind == "other"}
-    if place := next((name for name in names if name.startswith("epsilon_place")), None):
+    if place := next((word for _, word in words if word.startswith("epsilon_place")), None):
         return f"not the same everywhere: it uses {place.removeprefix('epsilon_place')}"
     if names & _FUNCTION_NAMES:
         return "not the same everywhere: it is the name of the function around it"
     if words[0][1] == "<":
         return "a header's name, for #include"
-    if marks & set("\"'#@`\\"):
+    if marks & STRAY:
         return "a piece of syntax, not an expression"
     if not balanced(words):
         return UNBALANCED
-    if names & _ATTRIBUTES:
+    if names & ATTRIBUTES:
         return "an attribute"
-    if names & _STATEMENTS or ";" in marks:
+    if names & STATEMENTS or ";" in marks:
         return "statements, not an expression"
     if "{" in marks:
         return "an initializer or a body, not an expression"
@@ -152,8 +156,8 @@ def objection(words: list[tuple[str, str]], types: Collection[str]) -> str | Non
         return "a list, not an expression"
     if words[0][1] in ("struct", "union", "enum"):
         return "a type"
-    if names & _STORAGE or (names and names <= _QUALIFIERS and not marks):
+    if names & STORAGE or (names and names <= QUALIFIERS and not marks):
         return "a keyword"
-    if names <= BASIC_TYPES | _QUALIFIERS | set(types) and all(kind == "name" or word == "*" for kind, word in words):
+    if names <= BASIC_TYPES | QUALIFIERS | set(types) and all(kind == "name" or word == "*" for kind, word in words):
         return "a type"
     return None

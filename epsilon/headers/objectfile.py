@@ -34,6 +34,7 @@ class ObjectFile:
         self.sections: list[_Section] = []
         self.symbols: dict[str, _Symbol] = {}
         self._targets: dict[tuple[int, int], Target] = {}
+        self._uses: dict[int, set[int | str]] | None = None
         try:
             if image[:4] == b"\x7fELF":
                 self._read_elf()
@@ -57,14 +58,39 @@ class ObjectFile:
         """The bytes from ``target`` up to the first NUL, or None if they are not in this file."""
         if target.name is not None:
             return None
-        section = self.sections[target.section]
+        section = self._section(target.section)
         if section.content is None or not 0 <= target.offset < section.size:
             return None
         end = section.content.find(b"\0", target.offset)
         return section.content[target.offset : end] if end >= 0 else None
 
+    def needs(self, name: str) -> set[str]:
+        """The symbols defined elsewhere that the function ``name`` uses, or what it uses does, and so on.
+
+        Each function has a section of its own if the compiler was told so (``-ffunction-sections``).
+        """
+        if self._uses is None:
+            self._uses = {}
+            for (section, _), target in self._targets.items():
+                self._uses.setdefault(section, set()).add(target.section if target.name is None else target.name)
+        found: set[str] = set()
+        seen: set[int] = set()
+        fresh = [self.symbols[name].section]
+        while fresh:
+            section = fresh.pop()
+            if section not in seen:
+                seen.add(section)
+                for used in self._uses.get(section, ()):
+                    found.add(used) if isinstance(used, str) else fresh.append(used)
+        return found
+
+    def _section(self, index: int) -> _Section:
+        if index >= len(self.sections):
+            raise ValueError(f"a damaged object file: it has no section {index}")
+        return self.sections[index]
+
     def _bytes(self, index: int, offset: int, size: int) -> bytes:
-        section = self.sections[index]
+        section = self._section(index)
         if offset < 0 or offset + size > section.size:
             raise ValueError(f"a damaged object file: {size} bytes at {offset} of a section of {section.size}")
         return bytes(size) if section.content is None else section.content[offset : offset + size]
@@ -125,7 +151,7 @@ class ObjectFile:
             self._targets[section, place] = Target(None, index, value + more) if known else Target(name, 0, more)
 
     def _pointer(self, section: int, offset: int) -> int:
-        if offset + self.pointer_size > self.sections[section].size:  # a relocation of code, at the very end
+        if offset + self.pointer_size > self._section(section).size:  # a relocation of code, at the very end
             return 0
         return int.from_bytes(
             self._bytes(section, offset, self.pointer_size), "little" if self.order == "<" else "big", signed=True

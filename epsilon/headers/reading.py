@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 from typing import Any
 
 from epsilon.errors import ForeignTypeError, HeaderError
-from epsilon.headers import constants, proof
+from epsilon.headers import constants, proof, wrappers
 from epsilon.headers import facts as tables
 from epsilon.headers.computed import computed
 from epsilon.headers.facts import Facts, Place, Skipped
@@ -22,8 +21,10 @@ from epsilon.headers.tokens import Piece, guess, pieces
 _NAME = re.compile(r"[^\W\d]\w*")
 
 
-def read_headers(request: Request) -> Facts:
+def read_headers(request: Request, libraries: Sequence[str] = ()) -> Facts:
     """All that the headers of ``request`` declare; what cannot be read is in ``skipped``.
+
+    ``libraries`` are those that inline functions and macros may call: paths, or names as for ``-l``.
 
     ``HeaderError`` for a header that is not found, that the compiler refuses, or that declares nothing;
     ``CompilerError`` where there is no compiler.  One that only preprocesses (``CC=cpp``) gives declarations and enums
@@ -33,6 +34,7 @@ def read_headers(request: Request) -> Facts:
     facts = declarations(unit)
     if facts.proved:
         constants.find(unit, facts)
+        wrappers.wrap(unit, facts, libraries)
     _select(facts, request)
     if not any(getattr(facts, table) for table in tables.TABLES):
         read = "".join(f"\n  {unit.files[index]}" for index in sorted(unit.own))
@@ -229,10 +231,7 @@ def _select(facts: Facts, request: Request) -> None:
         return
 
     def wanted(name: str) -> bool:
-        plain = name.rpartition(" ")[2]
-        if request.include and not any(fnmatchcase(plain, pattern) for pattern in request.include):
-            return False
-        return not any(fnmatchcase(plain, pattern) for pattern in request.exclude)
+        return request.wants(name.rpartition(" ")[2])
 
     for table in ("functions", "inlines", "macros", "variables", "constants", "skipped"):
         rows = getattr(facts, table)

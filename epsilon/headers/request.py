@@ -9,6 +9,7 @@ import shlex
 import subprocess
 from collections import namedtuple
 from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 from epsilon import compiler
@@ -73,6 +74,12 @@ class Request(namedtuple("Request", _FIELDS, defaults=[()] * (len(_FIELDS) - 1))
         defines = [f"-D{name}" if text is None else f"-D{name}={text}" for name, text in self.defines]
         folders = [f"-I{folder}" for folder in self.include_dirs]
         return ["-std=gnu11", *defines, *folders, *package_options("--cflags", self.pkg_config), *self.cflags]
+
+    def wants(self, name: str) -> bool:
+        """Whether ``include`` and ``exclude`` leave the C name ``name``."""
+        if self.include and not any(fnmatchcase(name, pattern) for pattern in self.include):
+            return False
+        return not any(fnmatchcase(name, pattern) for pattern in self.exclude)
 
     def prelude(self) -> str:
         """The ``#include`` lines, in their order."""
