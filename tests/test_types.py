@@ -393,6 +393,19 @@ def test_an_int_and_other_values_are_no_pointers(value):
         pointers("void *same(void *p)")(value)
 
 
+def test_const_void_takes_buffers():
+    """C takes a pointer to anything there, and reads only; ``void *`` takes none, for it may be written."""
+    compare = epsilon.lib_open("libc").bind("int memcmp(const void *a, const void *b, size_t n)")
+    assert compare(b"abc", bytearray(b"abc"), 3) == 0 and compare(memoryview(b"b"), b"a", 1) > 0
+    with pytest.raises(epsilon.ForeignValueError, match="not contiguous"):
+        compare(memoryview(b"abcd")[::2], b"ac", 2)
+    for wrong in ("text", 5, 1.5, object()):
+        with pytest.raises(epsilon.ForeignTypeError, match=r"memcmp\(\): parameter 1 'a' \(const void \*\)"):
+            compare(wrong, b"", 0)
+    with pytest.raises(epsilon.ForeignTypeError, match="wanted None, a pointer"):
+        epsilon.lib_open("libc").bind("void *memset(void *p, int c, size_t n)")(bytearray(3), 0, 3)
+
+
 def test_a_typed_pointer_refuses_a_pointer_to_something_else():
     first, ffi = pointers("int first_int(int *p)"), cffi.FFI()
     others = [epsilon.foreign_alloc(word) for word in ("double", "long", "unsigned-int", "short", "pointer", "char")]
