@@ -114,6 +114,12 @@ def test_what_no_library_has_costs_those_that_use_it_only(header):
     assert facts.skipped["HELP"].kind == "macro" and facts.skipped["calls"].kind == "inline function"
 
 
+def test_a_library_that_is_not_there_costs_those_that_need_it_only(header):
+    facts = header(CALLERS, ["nowhere-at-all", "/nowhere/libnothing.so"])
+    assert set(facts.inlines) == {"plain"} and bound(facts, "plain")(1) == 2
+    assert facts.skipped["calls"].reason == "it uses helper, which none of the libraries has"
+
+
 def test_a_header_without_any_has_no_library(header):
     assert header("int f(void);\n#define ONE 1\n").wrappers is None
 

@@ -23,6 +23,7 @@ EXPORTED = '__attribute__((visibility("default")))'
 _MANY = 400
 _ROUNDS = 6  #: an error may hide others behind it
 _NAME = re.compile(r"\b(?!epsilon_)[^\W\d]\w*(?=\()")  #: of what is called
+_ABSENT = re.compile(r"cannot find ([^\s:]+)|unable to find library (\S+)|library '?(\S+?)'? not found")
 #: intrinsics that the options' processor has not
 _TARGET = re.compile(r"inlining failed in call to '?always_inline'? '(\w+)[^']*': .*target specific")
 _UNDEFINED = re.compile(
@@ -75,6 +76,13 @@ def build(
         elif complaints.header:
             plain = mended(plain, complaints.header)
         elif not complaints.probes:
+            absent = {f"-l{one[2]}" if one[2] else one[0] or one[1] for one in _ABSENT.findall(said)}
+            if absent:  # the wrappers that need the library will miss it, and only they
+                found = [word for word in link if word.removeprefix("-Wl,") not in absent]
+                if found == link:
+                    break
+                link = found
+                continue
             missing = {next(filter(None, found)).partition("@")[0] for found in _UNDEFINED.findall(said)}
             if not missing or not _drop_unlinkable(unit, text, left, missing, refused):
                 break
