@@ -240,6 +240,15 @@ def test_inline_functions_and_macros_are_functions(store):
     assert "int thrice(int x)" in store.thrice.__doc__
 
 
+def test_a_function_comes_before_a_macro_of_its_name(tmp_path):
+    text = "int both(int x);\n#define both(x) ((x) + 100)\nint only(int x);\n#define only(x) ((x) + 200)\n"
+    library = load_c("int both(int x) { return x + 1; }")
+    types = {"both": ["int"], "only": ["int"]}
+    bindings = import_header(write(tmp_path / "both.h", text), library=library, macros=types)
+    assert bindings.both(1) == 2 and bindings.only(1) == 201
+    assert set(bindings.functions) == {"both", "only"} and "only" not in bindings.skipped
+
+
 def test_a_library_knows_the_headers_functions(store, library):
     assert library["square"] is store.square
 
