@@ -422,7 +422,7 @@ class Reader:
             base = pointer_to(base, const)
             const = False
             while self.peek() in _QUALIFIERS:
-                const = const or self.take() in ("const", "__const")
+                const = self.take() in ("const", "__const") or const
         if self.peek() == "(" and self.groups():
             self.take()
             start = self.position

@@ -164,7 +164,8 @@ def symbol_size(path: str, name: str) -> int | None:
     try:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as image:
             target = _read_target(image[:20])
-            return next((size for one, size in _Image(image, target).symbols() if one == name), None) if target else None
+            symbols = _Image(image, target).symbols() if target else ()
+            return next((size for one, size in symbols if one == name), None)
     except (OSError, ValueError, OverflowError, struct.error):
         return None
 

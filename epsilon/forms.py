@@ -27,6 +27,7 @@ from epsilon.form_types import (
     FORM_NAMES,
     FormError,
     Type,
+    Unknown,
     c_name,
     is_ellipsis,
     is_list,
@@ -42,7 +43,7 @@ from epsilon.form_types import (
 )
 from epsilon.options import CHECKS, OF_ONE, OPTIONS
 from epsilon.signatures import ABIS
-from epsilon.typesystem import WORDS, FunctionType, array_of, bounded, counter_index, tagged, way_of
+from epsilon.typesystem import WORDS, FunctionType, array_of, bounded, counter_index, way_of
 
 
 def read(compiler: Any, macro: str, fields: Sequence[Any], patterns: Sequence[Parser]) -> Any:
@@ -498,7 +499,7 @@ def _c_definition(model: Any) -> Any:
     """A struct's C text; a literal is read already here, so that a mistake is found where it is written."""
     if isinstance(model, String) and not _NAMED_STRUCT.fullmatch(model):
         try:
-            parse_body(str(model), lambda body: tagged(body.kind, body.tag or "anonymous"), FORM_NAMES)
+            parse_body(str(model), lambda body: Unknown(f"{body.kind} {body.tag or 'anonymous'}", True), FORM_NAMES)
         except ForeignTypeError as error:
             raise FormError(str(error), model) from None
     return model

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from clib import SHIM, compile_c, run_child
+from clib import compile_c, run_child
 
 import epsilon
 from epsilon import cli, compiler
@@ -132,6 +132,11 @@ typedef enum { COLD = -1, WARM = 1 } heat;
 typedef int (*comparison)(const void *, const void *);
 typedef int visitor(int);
 struct shape { int sides; };
+struct looped { struct { char a; int b; } loops[3]; struct shape more[2]; };
+typedef struct first *first_pointer;                /* types that name each other */
+typedef void (*first_visitor)(first_pointer one, const struct second *other);
+struct first { first_visitor visit; struct second *other; };
+typedef struct second { first_pointer first; first_visitor visit; } second;
 int shape(struct shape *s);                         /* a function and a struct of one name */
 typedef int string;                                 /* a word of Epsilon's */
 /* Adds. Both "numbers" and their \ sum are ints. */
@@ -227,7 +232,8 @@ USE = """
     mixed = m.mixed(kind=1, hi=2)
     assert mixed.i == 512 and mixed.named.inner == 0
     assert m.flexible.with_count(2, values=[1.0, 2.0]).values[1] == 2.0
-    for name in "point pair_tag bits tight by_two wide mixed flexible node any struct_shape".split():
+    names = "point pair_tag bits tight by_two wide mixed flexible node any struct_shape looped first second"
+    for name in names.split():
         found = getattr(m, name)
         members = found.__match_args__ if name != "bits" else ()
         print(name, found.size, found.alignment, *map(found.offset, members))
@@ -246,7 +252,6 @@ def everything(tmp_path_factory):
     return folder / "all_of_it.h", library
 
 
-@pytest.mark.skipif(not SHIM, reason="structs with unions in them by value need the shim")
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_everything_that_a_header_may_hold(everything, tmp_path, suffix):
     header, library = everything
@@ -259,7 +264,8 @@ def test_everything_that_a_header_may_hold(everything, tmp_path, suffix):
         ("struct tight", "tight", "c i s"), ("struct by_two", "by_two", "c d"), ("struct wide", "wide", "c"),
         ("struct mixed", "mixed", "kind i f lo hi named"), ("struct flexible", "flexible", "n values"),
         ("struct node", "node", "next one visit text h"), ("union any", "any", "i d p"),
-        ("struct shape", "struct_shape", "sides"),
+        ("struct shape", "struct_shape", "sides"), ("struct looped", "looped", "loops more"),
+        ("struct first", "first", "visit other"), ("second", "second", "first visit"),
     ]:  # fmt: skip
         offsets = "".join(f' printf(" %zu", offsetof({spelling}, {member}));' for member in members.split())
         program += f'printf("{name} %zu %zu", sizeof({spelling}), _Alignof({spelling}));{offsets} puts("");\n'
@@ -313,6 +319,16 @@ def test_the_same_input_gives_the_same_bytes(everything, tmp_path, suffix):
     assert texts[0] == texts[1]
     order = [texts[0].index(name) for name in (b"add", b"scaled", b"made", b"middle")]
     assert order == sorted(order)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_what_is_written_passes_the_check(everything, tmp_path, suffix, capsys):
+    header, library = everything
+    out = tmp_path / f"all_of_it{suffix}"
+    bind(header, "--library", library, "-o", out)
+    assert cli.main(["check", str(out), "--header", str(header)]) == 0, capsys.readouterr().out
+    out.write_text(out.read_text().replace("int", "short"))
+    assert cli.main(["check", str(out), "--header", str(header)]) == 1
 
 
 # --- what is checked, and what is refused ---------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import subprocess
 import tempfile
 from pathlib import Path
@@ -13,6 +14,7 @@ from epsilon import compiler
 from epsilon.errors import HeaderError
 from epsilon.headers import constants
 from epsilon.headers.facts import Facts, Function, Typedef, Variable
+from epsilon.headers.objectfile import ObjectFile
 from epsilon.headers.preprocess import preprocess
 from epsilon.headers.request import Request
 
@@ -353,3 +355,39 @@ def test_literals_that_need_no_compiler_have_the_types_that_it_gives_them(header
     found = pairs(header(text))
     for number, one in enumerate(literals):
         assert found[f"A{number}"] == found[f"B{number}"], one
+
+
+# --- object files -----------------------------------------------------------------------------------------------------
+
+
+def test_a_damaged_object_file_is_an_error_and_nothing_worse(tmp_path):
+    path = tmp_path / "given.o"
+    text = 'const int number = 5; const char *const text = "abc"; int f(void) { return number; }'
+    status, _, said = compiler.run(["-c", "-ffunction-sections", "-fno-lto", "-o", str(path)], text, "a test")
+    assert not status, said
+    image = path.read_bytes()
+    whole = ObjectFile(image)
+    assert int.from_bytes(whole.data("number", 4), "little" if whole.order == "<" else "big") == 5
+    assert whole.string(whole.target("text")) == b"abc" and whole.target("number") is None
+    chance = random.Random(1)
+    for _ in range(1500):
+        damaged = bytearray(image[: chance.choice((len(image), chance.randrange(len(image))))])
+        for _ in range(chance.randrange(4)):
+            if damaged:
+                damaged[chance.randrange(len(damaged))] = chance.randrange(256)
+        try:
+            found = ObjectFile(bytes(damaged))
+            for name in found.symbols:
+                target = found.target(name)
+                if target is not None:
+                    found.string(target)
+                found.data(name, 4)
+                found.needs(name)
+        except ValueError:
+            continue
+
+
+def test_what_is_no_object_file_is_a_value_error():
+    for image in (b"", b"\x7fELF", b"MZ" + bytes(100), b"\xcf\xfa\xed\xfe"):
+        with pytest.raises(ValueError):
+            ObjectFile(image)

@@ -57,6 +57,7 @@ def prototypes(facts):
         "static inline int twice(int n) { return 2 * n; }",
         "static int twice(int n) { return 2 * n; }",
         "inline int twice(int n) { return 2 * n; }",
+        "extern inline __attribute__((gnu_inline, always_inline)) int twice(int n) { return 2 * n; }",
         "static __inline__ __attribute__((always_inline)) int twice(int n) { return 2 * n; }",
         "static inline int half(int n) { return n / 2; }\nstatic inline int twice(int n) { return half(4 * n); }",
         "#define F(x) static inline int x(int n) { return 2 * n; }\nF(twice)",
@@ -111,6 +112,12 @@ def test_what_no_library_has_costs_those_that_use_it_only(header):
     assert facts.skipped["calls"].reason == "it uses helper, which none of the libraries has"
     assert facts.skipped["through"].reason == "it uses helper, shared_count, which none of the libraries has"
     assert facts.skipped["HELP"].kind == "macro" and facts.skipped["calls"].kind == "inline function"
+
+
+def test_a_library_that_is_not_there_costs_those_that_need_it_only(header):
+    facts = header(CALLERS, ["nowhere-at-all", "/nowhere/libnothing.so"])
+    assert set(facts.inlines) == {"plain"} and bound(facts, "plain")(1) == 2
+    assert facts.skipped["calls"].reason == "it uses helper, which none of the libraries has"
 
 
 def test_a_header_without_any_has_no_library(header):

@@ -7,6 +7,7 @@ of real headers of ``gcc -aux-info``.
 from __future__ import annotations
 
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -283,7 +284,7 @@ def test_prototypes_are_normalised(functions, name, prototype):
 def test_nothing_of_it_is_lost(functions):
     assert functions.skipped == {}
     assert list(functions.inlines) == ["inline_1", "inline_2", "inline_3", "inline_4", "defined_old_style"]
-    assert all(row.symbol == "" for row in functions.inlines.values())
+    assert all(row.symbol == f"epsilon_inline_{name}" for name, row in functions.inlines.items())
 
 
 def test_an_asm_label_is_the_name_that_is_linked(functions):
@@ -584,3 +585,89 @@ def test_the_compiled_text_is_the_headers_own(structs):
     one = plain()
     library.bind("void fill(struct plain *p)")(one)
     assert (one.c, one.d) == (7, 2.5)
+
+
+def test_several_qualifiers_of_one_pointer():
+    from epsilon.declarator import parse_type
+
+    assert parse_type("char *const volatile *").spelling == parse_type("char *const *").spelling
+
+
+# --- any declaration --------------------------------------------------------------------------------------------------
+
+
+class Declarations:
+    """Random C declarations, with GNU syntax wherever its grammar allows it; the same for the same seed."""
+
+    BASES = ["int", "unsigned long long int", "long signed", "char", "_Bool", "double", "_Float64", "long double",
+             "size_t", "struct known", "union either *", "enum color", "const char", "char const", "volatile short",
+             "number", "const number", "routine *", "struct known *", "void *", "va_list *", "_Float128", "__int128",
+             "vector", "_Complex float", "double _Complex", "__typeof__(int *)",
+             "__typeof__(struct known)"]  # fmt: skip
+    ATTRIBUTES = ["__attribute__((unused))", "__attribute__((__unused__, deprecated))", "__extension__", ""]
+
+    def __init__(self, seed):
+        self.rng, self.names = random.Random(seed), 0
+
+    def name(self):
+        self.names += 1
+        return f"name_{self.names}"
+
+    def declarator(self, inner, depth, ends=False):
+        """A declarator around ``inner``; ``ends`` where it may end as an array or a function."""
+        rng, draw = self.rng, self.rng.random()
+        if depth == 0 or draw < 0.35:
+            return inner
+        if draw < 0.65:
+            qualifier = rng.choice(["", "", "const ", "volatile ", "const volatile "])
+            return self.declarator(f"*{qualifier}{inner}", depth - 1)
+        if draw < 0.75:
+            return self.declarator(f"({inner})", depth - 1, ends) if inner else inner
+        if draw < 0.87:
+            bound = rng.choice(["3", "sizeof(long)", "(int)4.0", "COLOR_TWO + 1", "1 ? 2 : 3", "0x10"])
+            return self.declarator(f"(*{inner})[{bound}]", depth - 1)
+        return self.declarator(f"(*{inner})({self.parameters(depth - 1)})", depth - 1)
+
+    def parameters(self, depth):
+        rng = self.rng
+        if rng.random() < 0.1:
+            return rng.choice(["", "void"])
+        listed = []
+        for _ in range(rng.randint(1, 3)):
+            name = self.name() if rng.random() < 0.6 else ""
+            text = f"{rng.choice(self.BASES)} {self.declarator(name, depth)}"
+            listed.append(f"{text} {rng.choice(['', '', '__attribute__((unused))']) if name else ''}")
+        return ", ".join([*listed, *(["..."] if rng.random() < 0.1 else [])])
+
+    def declaration(self):
+        rng, name = self.rng, self.name()
+        base, before = rng.choice(self.BASES), rng.choice(self.ATTRIBUTES)
+        after = rng.choice([*self.ATTRIBUTES[:2], "", "", ""])
+        inner = self.declarator(name, 2)
+        draw = rng.random()
+        if draw < 0.5:
+            inner = f"{'*' * rng.randint(0, 2)}{name}({self.parameters(2)})" if inner == name else inner
+            return name, f"{before} extern {base} {inner} {after};"
+        if draw < 0.75:
+            return name, f"{before} typedef {base} {inner} {after};"
+        members = f"{base} {self.declarator('a', 2)} {after}, *b; {base} {self.declarator('c', 2)};"
+        return name, f"struct {name} {{ {members} }};"
+
+
+PRELUDE = """
+#include <stddef.h>
+#include <stdarg.h>
+struct known { int a; }; union either { int i; float f; }; enum color { COLOR_ONE, COLOR_TWO };
+typedef long number; typedef int routine(int, const char *); typedef float vector __attribute__((vector_size(16)));
+"""
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_any_declaration_means_to_us_what_it_means_to_c(tmp_path, seed):
+    """The proof declares everything again from our text, which C refuses where the type is another."""
+    made = Declarations(seed)
+    listed = [made.declaration() for _ in range(150)]
+    facts = facts_of(tmp_path, PRELUDE + "\n".join(text for _, text in listed))
+    assert not facts.skipped and facts.proved
+    known = {*facts.functions, *facts.variables, *facts.typedefs, *(name.split(" ")[1] for name in facts.records)}
+    assert {name for name, _ in listed} <= known

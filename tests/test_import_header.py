@@ -240,6 +240,15 @@ def test_inline_functions_and_macros_are_functions(store):
     assert "int thrice(int x)" in store.thrice.__doc__
 
 
+def test_a_function_comes_before_a_macro_of_its_name(tmp_path):
+    text = "int both(int x);\n#define both(x) ((x) + 100)\nint only(int x);\n#define only(x) ((x) + 200)\n"
+    library = load_c("int both(int x) { return x + 1; }")
+    types = {"both": ["int"], "only": ["int"]}
+    bindings = import_header(write(tmp_path / "both.h", text), library=library, macros=types)
+    assert bindings.both(1) == 2 and bindings.only(1) == 201
+    assert set(bindings.functions) == {"both", "only"} and "only" not in bindings.skipped
+
+
 def test_a_library_knows_the_headers_functions(store, library):
     assert library["square"] is store.square
 
@@ -379,6 +388,31 @@ def test_one_bad_declaration_costs_itself_only(tmp_path):
     assert bindings.good(1) == 1 and bindings.better(1) == -1
 
 
+def test_without_a_compiler_layouts_are_computed_and_nothing_is_proved(header, library, tmp_path, monkeypatch):
+    """Where there is but a preprocessor: ``cc`` that refuses all other work."""
+    script = write(tmp_path / "preprocessor", """\
+        #!/bin/sh
+        for word in "$@"; do [ "$word" = -E ] && exec cc "$@"; done
+        exit 1
+    """)  # fmt: skip
+    script.chmod(0o755)
+    monkeypatch.setenv("CC", str(script))
+    once = write(tmp_path / "once.h", "struct only_here { char c; int i; };")
+    assert not import_header(once).only_here.proved
+    bindings = import_header(header, library=library)
+    assert not bindings.proved
+    assert bindings.square(3) == 9 and bindings.HIGH == 6
+    assert bindings.pair.size == library.bind("unsigned long pair_size(void)")()
+    with pytest.raises(AttributeError, match="'STORE_LIMIT' .* is not bound: .* takes a compiler"):
+        _ = bindings.STORE_LIMIT
+    assert "inline" in bindings.skipped["thrice"].kind
+    monkeypatch.delenv("CC")
+    assert import_header(once).only_here.proved, "it is one struct, and proved now"
+    monkeypatch.setenv("CC", str(tmp_path / "no-such-compiler"))
+    with pytest.raises(epsilon.CompilerError, match="needs a C compiler"):
+        import_header(header, library=library)
+
+
 # --- options ----------------------------------------------------------------------------------------------------------
 
 
@@ -390,6 +424,8 @@ def test_several_headers_and_several_libraries(tmp_path):
     assert (both.in_one(), both.in_two(), both.ONE, both.TWO) == (10, 20, 1, 2)
     assert both.libraries == tuple(libraries) and both.library is libraries[0]
     assert import_header([one], library=libraries).in_one() == 10
+    once = import_header(iter([one, two]), library=iter(libraries), include=(name for name in ["in_*"]))
+    assert set(once.functions) == {"in_one", "in_two"}
 
 
 def test_include_and_exclude_are_patterns_of_c_names(header, library):
@@ -559,6 +595,34 @@ def test_a_struct_is_exchanged_with_one_that_only_names_it(tmp_path):
     own = epsilon.define_c_struct("seen_by_hand", [("n", "int")])
     with pytest.raises(epsilon.ForeignTypeError):
         complete.take(own(n=1))
+
+
+def test_a_struct_of_the_same_tag_and_members_goes_by_value(tmp_path):
+    library = load_c("struct same_by_value { int n; }; int take(struct same_by_value s) { return s.n; }")
+    text = "struct same_by_value { int n; }; int take(struct same_by_value s);"
+    bindings = import_header(write(tmp_path / "v.h", text), library=library)
+    by_hand = epsilon.define_c_struct("same_by_value", [("n", "int")])
+    assert bindings.take(by_hand(n=7)) == 7
+    other = epsilon.define_c_struct("same_by_value", [("n", "float")])
+    with pytest.raises(epsilon.ForeignTypeError, match="wanted"):
+        bindings.take(other(n=7))
+
+
+def test_threads_import_and_take_functions_at_once(header, library):
+    """Whoever comes first makes a thing, and all have the same."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    def use(_):
+        bindings = import_header(header, library=library)
+        return bindings.pair, bindings.square(5), bindings.thrice(2), bindings.node
+
+    with ThreadPoolExecutor(8) as pool:
+        found = set(pool.map(use, range(24)))
+    assert len(found) == 1
+    bindings = import_header(header, library=library)
+    with ThreadPoolExecutor(8) as pool:
+        functions = set(pool.map(lambda name: bindings.functions[name], ["square", "length", "apply"] * 20))
+    assert len(functions) == 3
 
 
 # --- the cache --------------------------------------------------------------------------------------------------------

@@ -174,20 +174,24 @@ class HeaderBindings(Bindings):
 
     @property
     def _all_functions(self) -> Table:
-        """All functions by C name, exported or not: what the table ``functions`` takes its own from."""
+        """All functions by C name, exported or not: what the table ``functions`` takes its own from.  A wrapper stands
+        for a function of its name only where no library has that."""
         if self._made is None:
             facts = self._facts
-            tables = (facts.functions, *self._wrapped())
-            source = {name: table for table in tables for name in table}
+            source = dict.fromkeys(facts.functions, facts.functions)
+            for table in self._wrapped():
+                for name in table:
+                    if name not in source or self._library_of(facts.functions[name].symbol) is None:
+                        source[name] = table
             self._made = Table(source, self._function)
         return self._made
 
     def _make_functions(self) -> Mapping[str, Any]:
-        made, facts = self._all_functions, self._facts
+        made, own = self._all_functions, self._facts.functions
         there = {
             name: None
-            for name in made
-            if name not in facts.functions or self._library_of(facts.functions[name].symbol) is not None
+            for name, table in made._source.items()
+            if table is not own or self._library_of(own[name].symbol) is not None
         }
         return Table(there, lambda name, _: made[name])
 
@@ -215,9 +219,10 @@ class HeaderBindings(Bindings):
         for name, row in () if self._wrapped() else facts.inlines.items():
             why_not = "it is inline, and was not compiled"
             found.setdefault(name, Skipped("inline", facts.files[row.place[0]], row.place[1], why_not))
+        wrapped = {name for table in self._wrapped() for name in table}
         for kind, table in (("function", facts.functions), ("variable", facts.variables)):
             for name, row in table.items():
-                if self._library_of(row.symbol) is None:
+                if self._library_of(row.symbol) is None and name not in wrapped:
                     file = facts.files[row.place[0]]
                     label = "" if row.symbol == name else f" (as {row.symbol!r})"
                     found.setdefault(name, Skipped(kind, file, row.place[1], why + label))

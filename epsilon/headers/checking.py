@@ -55,13 +55,13 @@ def _covered(found: list[Any], known: Known | None) -> set[str]:
     if known is None:
         return libraries
     facts = known.types.facts
+    names = [*facts.functions, *facts.variables]
     for each in found:
         if not isinstance(each, (sources.Function, sources.Variable)) or getattr(each, "headers", ()):
             continue
         symbols = each.symbols if isinstance(each, sources.Function) else (each.symbol,)
         if each.library in libraries or not symbols:
             continue
-        names = [*facts.functions, *facts.variables]
         if any(
             known.types.function(symbol) or symbol in facts.variables or get_close_matches(symbol, names, 1, _ALIKE)
             for symbol in symbols

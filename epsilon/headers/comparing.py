@@ -13,7 +13,6 @@ from epsilon.typesystem import (
     Array,
     Boolean,
     Buffer,
-    Character,
     Complex,
     CType,
     Direction,
@@ -157,6 +156,14 @@ def _is_const(found: CType) -> bool:
     return isinstance(found, String) or (isinstance(found, Pointer) and found.const)
 
 
+_MAY_WRITE = "C may write here, and this gives it what must not be written"
+
+
+def _is_character(found: CType) -> bool:
+    """Whether bytes stand for it: a pointer to it takes buffers."""
+    return isinstance(found, Integer) and found.size == 1
+
+
 def _writing(declared: CType, actual: CType, role: str) -> str | None:
     """What is wrong with who may write through the pointer."""
     const = _is_const(actual)
@@ -165,16 +172,18 @@ def _writing(declared: CType, actual: CType, role: str) -> str | None:
             return f"(:{declared.way} …) is what C writes, and C only reads this"
         return None
     if isinstance(declared, Buffer):
-        return "C only reads this: a (:buffer :writable) refuses bytes" if declared.writable and const else None
+        if declared.writable and const:
+            return "C only reads this: a (:buffer :writable) refuses bytes"
+        return None if declared.writable or const or role != PARAMETER else _MAY_WRITE
     if isinstance(declared, Array):
         return None
     if role == PARAMETER:
         if _is_const(declared) and not const:
-            return "C may write here, and this gives it what must not be written"
-        if const and not _is_const(declared) and isinstance(_target(declared), Character):
+            return _MAY_WRITE
+        if const and not _is_const(declared) and _is_character(_target(declared)):
             return "C only reads this, and this wants memory that can be written"
     if role == RESULT and const and isinstance(declared, Pointer) and not declared.const:
-        if isinstance(declared.target, Character):
+        if _is_character(declared.target):
             return "C gives what must not be written"
     return None
 

@@ -23,23 +23,26 @@ from epsilon.headers import probing
 from epsilon.headers.definitions import Definitions
 from epsilon.headers.facts import Facts
 from epsilon.headers.macro_text import BASIC_TYPES, QUALIFIERS, tokens
-from epsilon.headers.probing import TYPE, Type, declared
+from epsilon.headers.probing import Type, declared
 from epsilon.headers.proof import Layouts
 
 #: why a parameter's type cannot be told; ``%s`` in the reason stands for its name
 Unclear = namedtuple("Unclear", ["parameter", "reason"])
 
 _PLACEHOLDER = re.compile(r"epsilon_p(\d+)_")
-_STRANGE = r"'struct epsilon_type_(\d+)'"
-_WANTED = re.compile(
-    rf"expected {TYPE} but argument is of type {_STRANGE}"
-    rf"|incompatible types when assigning to type {TYPE} from type {_STRANGE}"
-    rf"|incompatible types when initializing type {TYPE} using type {_STRANGE}"
-)
-_WANTED_CLANG = re.compile(
-    rf"passing {_STRANGE} to parameter of incompatible type {TYPE}"
-    rf"|(?:assigning to|initializing) {TYPE} (?:from|with an expression of) incompatible type {_STRANGE}"
-)
+#: a type in the compiler's words, and the stranger in its place; the first three are GCC's, the others clang's
+_TYPE = r"'(?P<type>[^']*)'(?: [{(]aka '(?P<aka>[^']*)'[)}])?"
+_STRANGER = r"'struct epsilon_type_(?P<stranger>\d+)'"
+_WANTED = [
+    re.compile(text)
+    for text in (
+        rf"expected {_TYPE} but argument is of type {_STRANGER}",
+        rf"incompatible types when assigning to type {_TYPE} from type {_STRANGER}",
+        rf"incompatible types when initializing type {_TYPE} using type {_STRANGER}",
+        rf"passing {_STRANGER} to parameter of incompatible type {_TYPE}",
+        rf"(?:assigning to|initializing) {_TYPE} (?:from|with an expression of) incompatible type {_STRANGER}",
+    )
+]
 _PROBE_LINE = re.compile(r"^epsilon-probe:(\d+):")
 
 _ASSIGNING = frozenset(("=", "+=", "-=", "*=", "/=", "%=", "&=", "|=", "^=", "<<=", ">>=", "++", "--"))
@@ -175,21 +178,13 @@ def _wanted(said: str) -> dict[int, dict[int, list[Type]]]:
             number = int(probe[1])
         if "struct epsilon_type_" not in line:
             continue
-        if match := _WANTED.search(line):
-            spelled, canonical, parameter = (part for part in _triples(match) if part[2] is not None).__next__()
-        elif match := _WANTED_CLANG.search(line):
-            first = match.groups()
-            parameter, spelled, canonical = first[:3] if first[0] is not None else (first[5], first[3], first[4])
-        else:
+        match = next(filter(None, (one.search(line) for one in _WANTED)), None)
+        if match is None:
             continue
+        spelled, canonical, parameter = match["type"], match["aka"], match["stranger"]
         types = found.setdefault(number, {}).setdefault(int(parameter), [])
         types.append(probing.plain_type(spelled, canonical or spelled))
     return found
-
-
-def _triples(match: re.Match) -> list[tuple]:
-    groups = match.groups()
-    return [groups[start : start + 3] for start in range(0, len(groups), 3)]
 
 
 # --- what the text does -------------------------------------------------------------------------------------------

@@ -174,7 +174,7 @@ class Plain:
             return
         of_declarator = self._next() in ("", ",", ";", ":") or bool(label)
         self._levels[-1][1 if of_declarator else 0].extend(found)
-        if label:
+        if any(label):
             self.labels[self._row] = label[0]
 
     def _attributes(self, label: list[str]) -> list[Attribute]:

@@ -70,7 +70,8 @@ def import_header(
     >>> c.div(17, 5), c.EXIT_FAILURE
     (div_t(quot=3, rem=2), 1)
     """
-    libraries = _libraries(library)
+    header, library = _listed(header), [] if library is None else _listed(library)
+    libraries = [library_for(one) for one in library]
     prefixes = _words("prefix", prefix)
     renamed = _renamed(rename)
     _check_options(options)
@@ -78,11 +79,12 @@ def import_header(
         "cflags": cflags, "defines": defines, "include_dirs": include_dirs, "pkg_config": pkg_config,
         "include": include, "exclude": exclude, "macros": macros,
     }  # fmt: skip
+    given = {name: _settled(value) for name, value in given.items()}
     given = {name: value for name, value in given.items() if not _is_nothing(value)}
     if "macros" in given:
         given["macros"] = _macros(given["macros"])
     facts = facts_for(header, given, [one.path for one in libraries if one.path is not None])
-    headers = [os.fspath(one) for one in _listed(header)]
+    headers = [os.fspath(one) for one in header]
     _check_renamed(renamed, facts, headers)
     everything = {"library": library, "prefix": prefix, "rename": rename, **given, **options}
     asked = Asked(headers, libraries, prefixes, renamed, options, (_again, (header, everything)))
@@ -123,6 +125,13 @@ def _is_nothing(value: Any) -> bool:
     return value is None or (isinstance(value, (tuple, list, dict)) and not value)
 
 
+def _settled(value: Any) -> Any:
+    """An option that can be looked at twice."""
+    if value is None or isinstance(value, (str, bytes, os.PathLike)):
+        return value
+    return dict(value) if isinstance(value, Mapping) else list(value) if isinstance(value, Iterable) else value
+
+
 def _listed(given: Any) -> list[Any]:
     """One, or several."""
     if isinstance(given, (str, Library)):
@@ -132,7 +141,7 @@ def _listed(given: Any) -> list[Any]:
     return list(given)
 
 
-def _spelled(header: Any, given: Mapping[str, Any], libraries: list[str]) -> str:
+def _spelled(header: list[Any], given: Mapping[str, Any], libraries: list[str]) -> str:
     """All that is asked for as one text; where paths may be relative, with the folder that they are relative to."""
 
     def plain(value: Any) -> Any:
@@ -148,16 +157,10 @@ def _spelled(header: Any, given: Mapping[str, Any], libraries: list[str]) -> str
             return str(value)
         return [plain(one) for one in value] if isinstance(value, Iterable) else repr(value)
 
-    words = plain(_listed(header))
+    words = plain(header)
     relative = any(not isinstance(word, str) or word.startswith(".") for word in words) or "include_dirs" in given
     folder = os.getcwd() if relative or "cflags" in given else ""
     return repr((words, [(name, plain(given[name])) for name in sorted(given)], folder, libraries))
-
-
-def _libraries(library: Any) -> list[Library]:
-    if library is None:
-        return []
-    return [library_for(one) for one in _listed(library)]
 
 
 def _words(option: str, given: Any) -> tuple[str, ...]:

@@ -51,11 +51,12 @@ class HeaderStruct(StructCType):
     """A struct or union that headers define.  Its members are read when its layout is first wanted: a function that
     takes a pointer to it does not want it."""
 
-    __slots__ = ("definition", "names", "reading", "said")
+    __slots__ = ("definition", "laid_out", "names", "reading", "said", "vouched")
 
     def setup(self, kind: str, tag: str, serial: Any) -> None:
         self.kind, self.tag, self.serial, self.code = kind, tag, serial, "s"
-        self.reading = False
+        #: whether the members are read, or being read; whether the compiler has proved the layout for some import
+        self.laid_out = self.reading = self.vouched = False
         make = cffi.new_struct_type if kind == "struct" else cffi.new_union_type
         self._backend = make(f"{kind} {tag}")
         BY_BACKEND[self._backend] = self
@@ -69,12 +70,19 @@ class HeaderStruct(StructCType):
             self.reading = True
             try:
                 self.names.complete(self)
+                self.laid_out = True
             finally:
                 self.reading = False
         return object.__getattribute__(self, name)
 
     def __reduce__(self) -> tuple:
         return (_struct_again, (self.names.origin, self.kind, self.tag))
+
+    def vouch(self) -> None:
+        """The compiler has proved this layout."""
+        self.vouched = True
+        if self.laid_out and self.fields is not None:
+            self.proved = True
 
     def layout_unknown(self, why: str) -> None:
         """Leave the struct opaque, for good."""
@@ -176,6 +184,8 @@ class HeaderNames(Names):
             found.names, found.definition = self, record.definition
             found.said = record.size, record.alignment
             found = _shared.setdefault(key, found)
+        if self.facts.proved:
+            found.vouch()
         return found
 
     def complete(self, found: HeaderStruct) -> None:
@@ -193,7 +203,7 @@ class HeaderNames(Names):
                 f"aligned to {alignment}"
             )
         else:
-            found.proved = self.facts.proved
+            found.proved = found.vouched
 
     def _digest(self, name: str) -> bytes:
         """A digest of the declarations that a struct rests on, its own among them."""

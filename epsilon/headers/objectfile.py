@@ -58,7 +58,7 @@ class ObjectFile:
         """The bytes from ``target`` up to the first NUL, or None if they are not in this file."""
         if target.name is not None:
             return None
-        section = self.sections[target.section]
+        section = self._section(target.section)
         if section.content is None or not 0 <= target.offset < section.size:
             return None
         end = section.content.find(b"\0", target.offset)
@@ -84,8 +84,13 @@ class ObjectFile:
                     found.add(used) if isinstance(used, str) else fresh.append(used)
         return found
 
+    def _section(self, index: int) -> _Section:
+        if index >= len(self.sections):
+            raise ValueError(f"a damaged object file: it has no section {index}")
+        return self.sections[index]
+
     def _bytes(self, index: int, offset: int, size: int) -> bytes:
-        section = self.sections[index]
+        section = self._section(index)
         if offset < 0 or offset + size > section.size:
             raise ValueError(f"a damaged object file: {size} bytes at {offset} of a section of {section.size}")
         return bytes(size) if section.content is None else section.content[offset : offset + size]
@@ -146,7 +151,7 @@ class ObjectFile:
             self._targets[section, place] = Target(None, index, value + more) if known else Target(name, 0, more)
 
     def _pointer(self, section: int, offset: int) -> int:
-        if offset + self.pointer_size > self.sections[section].size:  # a relocation of code, at the very end
+        if offset + self.pointer_size > self._section(section).size:  # a relocation of code, at the very end
             return 0
         return int.from_bytes(
             self._bytes(section, offset, self.pointer_size), "little" if self.order == "<" else "big", signed=True

@@ -6,7 +6,9 @@ as the header does.  What a plain module cannot have is left out, with the reaso
 
 from __future__ import annotations
 
+import functools
 import keyword
+import re
 from collections import ChainMap, namedtuple
 from collections.abc import Callable, Iterator, Sequence
 from textwrap import shorten
@@ -188,9 +190,10 @@ class Outliner:
 
     def make(self) -> Outline:
         outline, facts = self.outline, self.facts
-        skipped = [name for name, row in facts.skipped.items() if row.kind == "inline function"]
+        inline = [name for name, row in facts.skipped.items() if row.kind == "inline function"]
+        macros = [name for name, row in facts.skipped.items() if row.kind == "macro" and _takes_arguments(name, row)]
         for what, names in (
-            ("inline functions", [*facts.inlines, *skipped]), ("function-like macros", facts.macros)
+            ("inline functions", [*facts.inlines, *inline]), ("function-like macros", [*facts.macros, *macros])
         ):  # fmt: skip
             for name in names:
                 outline.leave_out(name, f"{what}: they need a compiler, which import-header asks")
@@ -409,6 +412,21 @@ class Outliner:
             raise ForeignTypeError("arrays of unknown length")
         self.need(found)
         self.outline.variables.append(Global(self.short(name), name, row.symbol, library.name, found, const))
+
+
+def _takes_arguments(name: str, row: Any) -> bool:
+    """Whether a macro that was skipped has parameters; of the others, most are empty."""
+    try:
+        lines = _lines(row.file)
+    except OSError:
+        return False
+    return 0 < row.line <= len(lines) and bool(re.match(rf"\s*#\s*define\s+{name}\(", lines[row.line - 1]))
+
+
+@functools.lru_cache(maxsize=64)
+def _lines(path: str) -> list[str]:
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read().split("\n")
 
 
 def mentioned(found: CType) -> Iterator[Standing]:

@@ -13,10 +13,11 @@ from collections.abc import Iterator, Sequence
 
 from pycparser import c_ast, c_parser
 
-from epsilon.headers import gnu
-from epsilon.headers.facts import Place, Skipped
+from epsilon.headers import gnu, simple
+from epsilon.headers.attributes import LARGEST, notes, with_mode
+from epsilon.headers.facts import Place
 from epsilon.headers.gnu import Attribute, Plain, Unreadable
-from epsilon.headers.tokens import Piece, closing, tokens_of
+from epsilon.headers.tokens import Piece, guess, tokens_of
 
 #: ``inline`` is whether it is defined in the header, so that no library has it
 Function = namedtuple("Function", ["prototype", "symbol", "notes", "place", "inline"])
@@ -34,22 +35,6 @@ Typedef = namedtuple("Typedef", ["declaration", "place"])
 
 _CHUNK = 200
 _ALWAYS_TYPES = re.compile(rf"_Float\d+x?|__bf16|__fp16|__builtin_va_list|{gnu.COMPLEX}\w+|{gnu.TYPEOF}\d+")
-#: GCC manual, "Common Variable Attributes", mode; by the mode, the type with its sign left open
-_MODES = {
-    "QI": "char", "byte": "char", "HI": "short", "SI": "int", "DI": "long", "TI": "__int128", "word": "long",
-    "pointer": "long", "unwind_word": "long", "SF": "float", "DF": "double", "XF": "long double", "TF": "_Float128",
-    "SC": "float _Complex", "DC": "double _Complex", "XC": "long double _Complex",
-}  # fmt: skip
-#: what ``aligned`` alone asks for
-_LARGEST = Attribute("", ("_Alignof", "(", "struct", "{", "char", "c", ";", "}", "__attribute__((aligned))", ")"))
-#: what a simple declaration of a function has none of, besides a second parenthesis
-_SPECIAL = frozenset(
-    "[ { : = struct union enum asm __asm __asm__ typeof __typeof __typeof__ __attribute _Alignas alignas "
-    "__declspec _Static_assert static_assert _Complex __complex__ _Noreturn noreturn __extension__ _Nullable _Nonnull "
-    "_Null_unspecified __thread _Thread_local thread_local register auto".split()
-)
-_STORAGE = {"extern": "extern", "static": "static", "inline": "inline", "__inline": "inline", "__inline__": "inline"}
-_NOTES = ("const", "pure", "malloc", "noreturn", "deprecated")
 
 
 class Declarations:
@@ -100,46 +85,31 @@ class Declarations:
                 self._refuse(piece, "it has no end")
         for start in range(0, len(plains), _CHUNK):
             self._parse(plains[start : start + _CHUNK])
-        order = {(piece.file, piece.lines[0]): index for index, piece in enumerate(pieces)}
-        self.functions = dict(sorted(self.functions.items(), key=lambda item: order[item[1].place]))
-        self.typedefs = dict(sorted(self.typedefs.items(), key=lambda item: order[item[1].place]))
+        order: dict[Place, int] = {}
+        for index, piece in enumerate(pieces):
+            for line in piece.lines:
+                order.setdefault((piece.file, line), index)
+        for table in (self.functions, self.typedefs, self.records):
+            rows = sorted(table.items(), key=lambda item: order[item[1].place])
+            table.clear()
+            table.update(rows)
 
     def _simple(self, piece: Piece) -> bool:
-        """Take the declaration of one function, or a typedef of a pointer to one, whose tokens are its normalised text
-        as they stand, as most are, without pycparser, which takes ten times as long.  The compiler and the reader of
-        that text judge it in the end."""
-        tokens, attributes = piece.tokens, []
-        if not _SPECIAL.isdisjoint(tokens) or not self._odd.isdisjoint(tokens):
+        """Take a declaration that pycparser need not see, if ``piece`` is one."""
+        if not self._odd.isdisjoint(piece.tokens):
             return False
-        if tokens[0] == "typedef":
-            return self._simple_typedef(piece)
-        if "__attribute__" in tokens:
-            tokens, attributes = gnu.separated(tokens)
-        storage = 0
-        while storage < len(tokens) and tokens[storage] in _STORAGE:
-            storage += 1
-        opening = tokens.index("(") if "(" in tokens else 0
-        head = tokens[storage:opening]
-        if len(head) < 2 or tokens.count("(") != 1 or tokens[-1] != ")" or "," in head or not head[-1].isidentifier():
+        place = piece.file, piece.lines[0]
+        typedef = simple.typedef(piece.tokens)
+        if typedef is not None:
+            self._known.add(typedef.name)
+            self.typedefs.setdefault(typedef.name, Typedef(typedef.text, place))
+            if typedef.tag is not None:
+                self.records.setdefault(typedef.tag, Record(None, typedef.tag, None, place))
+            return True
+        function = simple.function(piece.tokens)
+        if function is None:
             return False
-        text = f"{_joined(head)}({_joined(tokens[opening + 1 : -1])})"
-        said = {_STORAGE[token] for token in tokens[:storage]}
-        self._note_function(head[-1], text, head[-1], piece, attributes, said)
-        return True
-
-    def _simple_typedef(self, piece: Piece) -> bool:
-        tokens = piece.tokens
-        opening = tokens.index("(") if "(" in tokens else len(tokens)
-        stars = tokens[opening + 1 : opening + 5]
-        if len(stars) < 4 or (stars[0], *stars[2:]) != ("*", ")", "(") or not stars[1].isidentifier():
-            return False
-        head, rest = tokens[1:opening], tokens[opening + 5 :]
-        if "(" in rest or rest[-1:] != [")"] or "__attribute__" in head or "," in head:
-            return False
-        name = stars[1]
-        self._known.add(name)
-        text = f"typedef {_joined(head)} (*{name})({_joined(rest[:-1])})"
-        self.typedefs.setdefault(name, Typedef(text, (piece.file, piece.lines[0])))
+        self._note_function(function.name, function.text, function.name, piece, function.attributes, function.storage)
         return True
 
     # --- through pycparser ---
@@ -170,7 +140,7 @@ class Declarations:
             return
         groups: dict[int, list[c_ast.Node]] = {}
         for node in tree.ext:
-            line = node.coord.line if node.coord is not None else 1
+            line = _line(node)
             if line >= 2:
                 groups.setdefault(bisect_right(starts, line) - 1, []).append(node)
         for index, nodes in groups.items():
@@ -203,7 +173,7 @@ class Declarations:
         return self._plain.piece.file, self._plain.piece.lines[0]
 
     def _row(self, node: c_ast.Node) -> int:
-        return node.coord.line - self._offset if node.coord is not None else -1
+        return _line(node) - self._offset
 
     def _attributes(self, node: c_ast.Node) -> list[Attribute]:
         return self._plain.attributes.get(self._row(node), [])
@@ -261,13 +231,13 @@ class Declarations:
             self._exported.add(name)
         inline = piece.body and ("static" in storage or name not in self._exported)
         self.refused.pop(name, None)
-        made = Function(text, symbol, _notes(attributes), place, inline)
+        made = Function(text, symbol, notes(attributes), place, inline)
         known = self.functions.get(name)
         if known is not None:
-            notes = known.notes + tuple(note for note in made.notes if note not in known.notes)
+            said = known.notes + tuple(note for note in made.notes if note not in known.notes)
             symbol = known.symbol if symbol == name else symbol
             better = made if known.prototype.endswith("()") else known
-            made = better._replace(notes=notes, symbol=symbol, inline=inline or known.inline and piece.body)
+            made = better._replace(notes=said, symbol=symbol, inline=inline or known.inline and piece.body)
         self.functions[name] = made
 
     def _variable(self, node: c_ast.Decl) -> None:
@@ -365,7 +335,7 @@ class Declarations:
         """The text of specifiers; what they define is noted by the way."""
         if isinstance(node, c_ast.IdentifierType):
             names = [_COMPLEX_NAME.sub(r"_Complex \1", name) for name in node.names]
-            return _with_mode(names, attributes)
+            return with_mode(names, attributes)
         if isinstance(node, c_ast.Enum):
             return self._enum(node)
         if isinstance(node, (c_ast.Struct, c_ast.Union)):
@@ -499,7 +469,7 @@ class Declarations:
         return f"__attribute__(({', '.join(words)})) " if words else ""
 
     def _alignment(self, found: Attribute) -> str:
-        return self._value(found) if found.arguments else self._value(_LARGEST)
+        return self._value(found) if found.arguments else self._value(LARGEST)
 
     def _value(self, found: Attribute) -> str:
         tokens = [token for token in found.arguments if token not in "()"] if len(found.arguments) <= 3 else []
@@ -516,17 +486,19 @@ class Declarations:
         return self.aligned.get(_plain_name(inner) or "", "") if one.bitsize is None else ""
 
 
-def _joined(tokens: Sequence[str]) -> str:
-    """Specifiers, pointers and commas as people write them."""
-    text = " ".join([gnu.SPELLED.get(token, token) for token in tokens])
-    return text.replace(" ,", ",").replace("* ", "*")
-
-
 _COMPLEX_NAME = re.compile(rf"{gnu.COMPLEX}(\w+)")
 
 
 def _original(tag: str) -> str:
     return tag.removesuffix("__typedef")
+
+
+def _line(node: c_ast.Node) -> int:
+    """The row at which a declarator stands; -1 where nobody knows."""
+    part = node
+    while part is not None and part.coord is None:  # a bit-field without a name, a name in parentheses
+        part = getattr(part, "bitsize", None) or getattr(part, "type", None)
+    return -1 if part is None or part.coord is None else part.coord.line
 
 
 def _plain_name(node: c_ast.Node) -> str | None:
@@ -542,27 +514,6 @@ def _bound(node: c_ast.Node | None) -> str:
     return str(node.value).rstrip("uUlL") if isinstance(node, c_ast.Constant) else str(node.name)
 
 
-def _with_mode(names: Sequence[str], attributes: Sequence[Attribute]) -> str:
-    modes = [one.arguments[0].strip("_") for one in attributes if one.name == "mode" and one.arguments]
-    if not modes:
-        return " ".join(names)
-    if modes[0] not in _MODES:
-        raise Unreadable(f"the machine mode {modes[0]} is not known")
-    found = _MODES[modes[0]]
-    if "unsigned" in names:
-        return f"unsigned {found}"
-    return "signed char" if found == "char" else found
-
-
-def _notes(attributes: Sequence[Attribute]) -> tuple[str, ...]:
-    found = [one.name for one in attributes if one.name in _NOTES or one.name in gnu.CONVENTIONS]
-    for one in attributes:
-        if one.name == "nonnull":
-            numbers = [word for word in one.arguments if word.isdigit()]
-            found.append(" ".join(["nonnull", *numbers]))
-    return tuple(dict.fromkeys(found))
-
-
 def _typeofs_in(plain: Plain) -> list[str]:
     return [word[len(gnu.TYPEOF) :] for word in plain.text.split() if word.startswith(gnu.TYPEOF)]
 
@@ -571,37 +522,3 @@ def _said(error: Exception) -> str:
     words = re.sub(r"^.*?:\d+:\d+: ", "", str(error)) or type(error).__name__
     found = re.match(r"before: (.*)", words)
     return f"its syntax is not known, at {found[1]!r}" if found else f"its syntax is not known: {words}"
-
-
-def guess(tokens: Sequence[str]) -> tuple[str, str]:
-    """What a declaration that cannot be read declares, and its name."""
-    plain: list[str] = []
-    index = 0
-    while index < len(tokens):
-        if tokens[index] in gnu.ATTRIBUTES or tokens[index] == "{":
-            index = closing(tokens, index if tokens[index] == "{" else index + 1)
-            continue
-        plain.append(tokens[index])
-        index += 1
-    words = [token for token in plain if token.isidentifier()]
-    if "typedef" in plain:
-        before = plain[: plain.index("(")] if "(" in plain else plain
-        after = plain[plain.index("(") + 1 :] if "(" in plain else []
-        names = [word for word in after if word.isidentifier()] if after[:1] == ["*"] else words_of(before)
-        return "typedef", (names[0] if after[:1] == ["*"] else names[-1]) if names else "?"
-    if "(" in plain:
-        start = plain.index("(")
-        names = words_of(plain[:start])
-        return "function", names[-1] if names else "?"
-    kind = next((word for word in words if word in ("struct", "union", "enum")), None)
-    if kind is not None and "{" in tokens:
-        at = words.index(kind)
-        return kind, f"{kind} {words[at + 1]}" if at + 1 < len(words) else "?"
-    return "variable", words[-1] if words else "?"
-
-
-def words_of(tokens: Sequence[str]) -> list[str]:
-    return [token for token in tokens if token.isidentifier()]
-
-
-__all__ = ["Declarations", "Enum", "Function", "Member", "Record", "Skipped", "Typedef", "Variable"]

@@ -32,9 +32,9 @@ Type = namedtuple("Type", ["spelled", "canonical"])
 #: what has another type than anything: the compiler names the type of what is assigned to it
 NOWHERE = "struct epsilon_nowhere { char none; };\n"
 #: a type in the compiler's words: GCC's ``'x' {aka 'y'}``, clang's ``'x' (aka 'y')``
-TYPE = r"'([^']*)'(?: [{(]aka '([^']*)'[)}])?"
+_NAMED = r"'([^']*)'(?: [{(]aka '([^']*)'[)}])?"
 _GCC_WORDS = re.compile(r"\b(?:(?:long|short) )+(?:unsigned )?int\b|\b__int128 unsigned\b")
-_TYPE = re.compile(rf"assigning to (?:type )?'struct epsilon_nowhere' from (?:incompatible )?type {TYPE}")
+_TYPE = re.compile(rf"assigning to (?:type )?'struct epsilon_nowhere' from (?:incompatible )?type {_NAMED}")
 
 _PREPROCESSING = re.compile(r"-(?:D|U|I|include|imacros|isystem|iquote|idirafter|isysroot|iprefix|MF)")
 _WITH_ARGUMENT = re.compile(r"-(?:D|U|I|include|imacros|isystem|iquote|idirafter|isysroot|iprefix|MF)$")

@@ -17,10 +17,10 @@ from epsilon import compiler
 from epsilon.errors import HeaderError
 from epsilon.headers import gnu
 from epsilon.headers.objectfile import ObjectFile
-from epsilon.headers.parsing import Declarations, guess
+from epsilon.headers.parsing import Declarations
 from epsilon.headers.preprocess import Unit
 from epsilon.headers.probing import options, probe
-from epsilon.headers.tokens import Piece
+from epsilon.headers.tokens import Piece, guess
 
 #: who asked: a table of ``Declarations`` and a name in it, or ``("constants", index)``
 Owner = tuple[str, object]

@@ -10,13 +10,14 @@ from epsilon.errors import ForeignTypeError, HeaderError
 from epsilon.headers import constants, proof, wrappers
 from epsilon.headers import facts as tables
 from epsilon.headers.computed import computed
+from epsilon.headers.definitions import definitions_of
 from epsilon.headers.facts import Facts, Place, Skipped
 from epsilon.headers.needed import needed
-from epsilon.headers.parsing import Declarations, Record, guess
+from epsilon.headers.parsing import Declarations, Record
 from epsilon.headers.preprocess import Unit, preprocess
 from epsilon.headers.questions import Answers, Questions, filled
 from epsilon.headers.request import Request
-from epsilon.headers.tokens import Piece, pieces
+from epsilon.headers.tokens import Piece, guess, pieces
 
 _NAME = re.compile(r"[^\W\d]\w*")
 
@@ -35,6 +36,11 @@ def read_headers(request: Request, libraries: Sequence[str] = ()) -> Facts:
     if facts.proved:
         constants.find(unit, facts)
         wrappers.wrap(unit, facts, libraries)
+    else:
+        for name, one in definitions_of(unit).items():
+            if unit.belongs(one.file):
+                reason = "what a macro stands for takes a compiler to tell"
+                facts.skipped.setdefault(name, Skipped("macro", unit.files[one.file], one.line, reason))
     _select(facts, request)
     if not any(getattr(facts, table) for table in tables.TABLES):
         read = "".join(f"\n  {unit.files[index]}" for index in sorted(unit.own))

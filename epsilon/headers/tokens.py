@@ -167,3 +167,34 @@ def _opening(tokens: Sequence[str], end: int) -> int:
             if not depth:
                 return index
     return 0
+
+
+def guess(tokens: Sequence[str]) -> tuple[str, str]:
+    """What a declaration that cannot be read declares, and its name."""
+    plain: list[str] = []
+    index = 0
+    while index < len(tokens):
+        if tokens[index] in ATTRIBUTES or tokens[index] == "{":
+            index = closing(tokens, index if tokens[index] == "{" else index + 1)
+            continue
+        plain.append(tokens[index])
+        index += 1
+    words = _words(plain)
+    if "typedef" in plain:
+        before = plain[: plain.index("(")] if "(" in plain else plain
+        after = plain[plain.index("(") + 1 :] if "(" in plain else []
+        names = [word for word in after if word.isidentifier()] if after[:1] == ["*"] else _words(before)
+        return "typedef", (names[0] if after[:1] == ["*"] else names[-1]) if names else "?"
+    if "(" in plain:
+        start = plain.index("(")
+        names = _words(plain[:start])
+        return "function", names[-1] if names else "?"
+    kind = next((word for word in words if word in ("struct", "union", "enum")), None)
+    if kind is not None and "{" in tokens:
+        at = words.index(kind)
+        return kind, f"{kind} {words[at + 1]}" if at + 1 < len(words) else "?"
+    return "variable", words[-1] if words else "?"
+
+
+def _words(tokens: Sequence[str]) -> list[str]:
+    return [token for token in tokens if token.isidentifier()]

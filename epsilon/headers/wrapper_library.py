@@ -22,26 +22,32 @@ EXPORTED = '__attribute__((visibility("default")))'
 #: From here on the compiler's time counts, not the wrappers': of OpenSSL's 1,700, -O2 takes 3 s, -O0 one.
 _MANY = 400
 _ROUNDS = 6  #: an error may hide others behind it
+_NAME = re.compile(r"\b(?!epsilon_)[^\W\d]\w*(?=\()")  #: of what is called
+_ABSENT = re.compile(r"cannot find ([^\s:]+)|unable to find library (\S+)|library '?(\S+?)'? not found")
+#: intrinsics that the options' processor has not
+_TARGET = re.compile(r"inlining failed in call to '?always_inline'? '(\w+)[^']*': .*target specific")
 _UNDEFINED = re.compile(
     r"undefined reference to [`'](.+?)'|undefined symbol: (\S+)|^\s*\"_(\S+)\", referenced from:", re.M
 )
 
 
 def build(
-    unit, definitions: Definitions, wrappers: Mapping[str, str], libraries: Iterable[str]
+    unit, definitions: Definitions, wrappers: Mapping[str, str], others: Mapping[str, str], libraries: Iterable[str]
 ) -> tuple[str | None, dict[str, str]]:
     """The path of the library that exports ``wrappers``, and the reasons why some of them are not in it.
 
-    ``wrappers`` maps a symbol to the line of C that defines it; ``libraries`` are paths, or names as for ``-l``, of the
-    libraries that the wrappers may call.  The path is None where there is nothing to export.  Raises ``CompilerError``
-    where there is no compiler, or where it fails for a reason that is none of the wrappers'.
+    ``wrappers`` maps a symbol to the line of C that defines it, and ``others`` some of them to another line to try
+    where the first does not compile.  ``libraries`` are paths, or names as for ``-l``, of the libraries that the
+    wrappers may call.  The path is None where there is nothing to export.
     """
-    left = dict(wrappers)
+    left, others = dict(wrappers), dict(others)
     refused: dict[str, str] = {}
     plain = definitions.plain
     link = link_options(libraries)
     strict = ["-Wl,-z,defs"] if "__ELF__" in definitions else []
-    for attempt in range(_ROUNDS):
+    said = ""
+    only_inlined: set[str] = set()  #: functions of which the compiler puts out no body
+    for _ in range(_ROUNDS):
         if not left:
             return None, refused
         text = _text(plain, left)
@@ -50,20 +56,44 @@ def build(
             return compiler.build(text, what=WHAT, options=options, link=[*strict, *link, "-lm"]), refused
         except CompilerError as error:
             said = str(error)
-            if attempt == _ROUNDS - 1:
-                raise
         complaints = probing.complaints_in(said)
         names = list(left)
         for number, words in complaints.probes.items():
-            refused[names[number - 1]] = f"it does not compile: {words}"
-            left.pop(names[number - 1], None)
-        if complaints.header:
+            name = names[number - 1]
+            if name in others:
+                left[name] = others.pop(name)
+                only_inlined.update(_NAME.findall(left[name])[-1:])
+            else:
+                refused[name] = f"it does not compile: {words}"
+                del left[name]
+        if (intrinsic := _TARGET.search(said)) and only_inlined:
+            # One is named at a time, and there are thousands in <immintrin.h>: all go that are of this kind.
+            reason = f"the compiler only inlines it, and {intrinsic[1]} for processors that the options do not name"
+            for name, line in list(left.items()):
+                if only_inlined.intersection(_NAME.findall(line)):
+                    refused[name] = reason
+                    del left[name]
+        elif complaints.header:
             plain = mended(plain, complaints.header)
         elif not complaints.probes:
+            absent = {f"-l{one[2]}" if one[2] else one[0] or one[1] for one in _ABSENT.findall(said)}
+            if absent:  # the wrappers that need the library will miss it, and only they
+                found = [word for word in link if word.removeprefix("-Wl,") not in absent]
+                if found == link:
+                    break
+                link = found
+                continue
             missing = {next(filter(None, found)).partition("@")[0] for found in _UNDEFINED.findall(said)}
             if not missing or not _drop_unlinkable(unit, text, left, missing, refused):
-                raise CompilerError(said)
+                break
+    refused.update(dict.fromkeys(left, f"the compiler refuses all wrappers: {_first(said)}"))
     return None, refused
+
+
+def _first(said: str) -> str:
+    """The line of the compiler's words that tells most."""
+    lines = said.splitlines()
+    return next((line for line in lines if "error" in line or "cannot find" in line), lines[0] if lines else "")
 
 
 def link_options(libraries: Iterable[str]) -> list[str]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from epsilon.errors import ForeignTypeError
 from epsilon.headers import macros, wrapper_library
 from epsilon.headers.definitions import definitions_of
 from epsilon.headers.facts import Facts, Skipped
+from epsilon.headers.proof import Layouts
+from epsilon.typesystem import VOID, FunctionType
 
 _INLINE, _MACRO = "epsilon_inline_", "epsilon_macro_"
 
@@ -19,14 +22,16 @@ def wrap(unit, facts: Facts, libraries: Iterable[str] = ()) -> None:
     for ``-l``), moves to ``facts.skipped``.  Raises ``CompilerError`` where there is no compiler.
     """
     definitions = definitions_of(unit)
+    layouts = Layouts(facts)
     alias = _alias_of_darwin if "__APPLE__" in definitions else _alias
     lines = {
         _INLINE + name: alias(name, one.symbol or name)
         for name, one in facts.inlines.items() if unit.request.wants(name)
     }  # fmt: skip
+    typed = {_INLINE + name: text for name in facts.inlines if (text := _typed(name, facts, layouts))}
     found = macros.find(unit, facts, definitions, _MACRO)
     lines.update((one.function.symbol, one.line) for one in found.values())
-    path, refused = wrapper_library.build(unit, definitions, lines, libraries)
+    path, refused = wrapper_library.build(unit, definitions, lines, typed, libraries)
     for name in list(facts.inlines):
         one = facts.inlines[name]
         if reason := refused.get(_INLINE + name):
@@ -40,6 +45,22 @@ def wrap(unit, facts: Facts, libraries: Iterable[str] = ()) -> None:
         else:
             facts.macros[name] = function
     facts.wrappers = path
+
+
+def _typed(name: str, facts: Facts, layouts: Layouts) -> str | None:
+    """A function that calls another: for those that the compiler only ever inlines (GCC's ``gnu_inline``, as the
+    intrinsics have it), whose body no alias has it put out."""
+    try:
+        ctype = layouts.read(facts.inlines[name].prototype)[1]
+    except ForeignTypeError:
+        return None
+    if not isinstance(ctype, FunctionType) or ctype.variadic:
+        return None
+    arguments = [f"epsilon_p{index}_" for index in range(len(ctype.parameters))]
+    parameters = [one.declare(argument) for one, argument in zip(ctype.parameters, arguments, strict=True)]
+    head = ctype.result.declare(f"{_INLINE}{name}({', '.join(parameters) or 'void'})")
+    leave = "" if ctype.result is VOID else "return "
+    return f"{wrapper_library.EXPORTED} {head} {{ {leave}{name}({', '.join(arguments)}); }}"
 
 
 def _alias_of_darwin(name: str, _symbol: str) -> str:
