@@ -69,16 +69,17 @@ def is_systems(folders: Sequence[str], path: str) -> bool:
 
 
 def serving(folders: Sequence[str], named: Iterable[str], files: Iterable[str]) -> set[str]:
-    """Those among ``files``, headers of the system, that serve the ``named`` ones: what these include out of ``bits/``,
-    ``asm/`` and the like, and, where one does nothing but include others, what it includes.
-
-    Their text is what counts: who came first when they were read does not matter.
-    """
+    """Those among ``files``, headers of the system, that count where the ``named`` ones do: all that is out of
+    ``bits/``, ``asm/`` and the like, whichever way it was reached, and where a header does nothing but include others,
+    what it includes."""
     by_name: dict[str, list[str]] = {}
     for path in files:
         by_name.setdefault(name_in(folders, path) or path, []).append(path)
-    found: set[str] = set()
     waiting = list(named)
+    if not waiting:
+        return set()
+    found = {path for name, paths in by_name.items() if name.partition("/")[0] in _SERVING for path in paths}
+    waiting += found
     while waiting:
         path = waiting.pop()
         try:
@@ -86,12 +87,11 @@ def serving(folders: Sequence[str], named: Iterable[str], files: Iterable[str]) 
                 text = file.read()
         except OSError:
             continue
-        forwards = not _NOTHING.sub("", text)
-        for name in _INCLUDED.findall(text):
-            for one in [*by_name.get(name, ()), *by_name.get(_beside(folders, path, name), ())]:
-                if one not in found and (forwards or name.partition("/")[0] in _SERVING or _is_beside(path, one)):
-                    found.add(one)
-                    waiting.append(one)
+        if not _NOTHING.sub("", text):
+            for name in _INCLUDED.findall(text):
+                further = {*by_name.get(name, ()), *by_name.get(_beside(folders, path, name), ())} - found
+                found |= further
+                waiting += further
     return found
 
 
@@ -99,9 +99,3 @@ def _beside(folders: Sequence[str], path: str, name: str) -> str:
     """The name of what ``#include "name"`` in ``path`` finds."""
     beside = os.path.normpath(os.path.join(os.path.dirname(path), name))
     return name_in(folders, beside) or beside
-
-
-def _is_beside(path: str, other: str) -> bool:
-    """Whether both lie in one folder of those that serve."""
-    folder = os.path.dirname(path)
-    return folder == os.path.dirname(other) and os.path.basename(folder) in _SERVING
