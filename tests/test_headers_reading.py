@@ -324,10 +324,11 @@ def test_what_attributes_say_of_functions(tmp_path):
         __attribute__((ms_abi)) int j(int);
         int k(int __attribute__((unused)) x);
         int l(int); int l(int) __attribute__((pure));
+        int m(int) __attribute__((stdcall, regparm(1)));
     """)  # fmt: skip
     assert {name: row.notes for name, row in facts.functions.items()} == {
         "a": ("const",), "b": ("pure",), "c": ("malloc",), "d": ("nonnull 1 2",), "e": ("nonnull",), "f": ("noreturn",),
-        "g": ("noreturn",), "h": ("deprecated",), "i": ("pure",), "j": ("ms_abi",), "k": (), "l": ("pure",),
+        "g": ("noreturn",), "h": ("deprecated",), "i": ("pure",), "j": ("ms_abi",), "k": (), "l": ("pure",), "m": (),
     }  # fmt: skip
 
 
