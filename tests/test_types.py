@@ -149,7 +149,7 @@ NO_TYPES = {
     "int[-1]": "0 or more",
     "int[x]": "an integer constant is wanted",
     "int[1 / 0]": "no integer constant",
-    "int[alignof(int)]": "an integer constant is wanted",
+    "int[countof(int)]": "an integer constant is wanted",
     "int[1 << 999999]": "larger than any memory|no integer constant",
     "int[99999999999999999999]": "larger than any memory",
     "((((((": "cannot read",
