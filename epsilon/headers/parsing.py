@@ -140,7 +140,7 @@ class Declarations:
             return
         groups: dict[int, list[c_ast.Node]] = {}
         for node in tree.ext:
-            line = node.coord.line if node.coord is not None else 1
+            line = _line(node)
             if line >= 2:
                 groups.setdefault(bisect_right(starts, line) - 1, []).append(node)
         for index, nodes in groups.items():
@@ -173,7 +173,7 @@ class Declarations:
         return self._plain.piece.file, self._plain.piece.lines[0]
 
     def _row(self, node: c_ast.Node) -> int:
-        return node.coord.line - self._offset if node.coord is not None else -1
+        return _line(node) - self._offset
 
     def _attributes(self, node: c_ast.Node) -> list[Attribute]:
         return self._plain.attributes.get(self._row(node), [])
@@ -491,6 +491,14 @@ _COMPLEX_NAME = re.compile(rf"{gnu.COMPLEX}(\w+)")
 
 def _original(tag: str) -> str:
     return tag.removesuffix("__typedef")
+
+
+def _line(node: c_ast.Node) -> int:
+    """The row at which a declarator stands; -1 where nobody knows."""
+    part = node
+    while part is not None and part.coord is None:  # a bit-field without a name, a name in parentheses
+        part = getattr(part, "bitsize", None) or getattr(part, "type", None)
+    return -1 if part is None or part.coord is None else part.coord.line
 
 
 def _plain_name(node: c_ast.Node) -> str | None:

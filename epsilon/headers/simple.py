@@ -22,13 +22,17 @@ _SPECIAL = frozenset(
     "__declspec _Static_assert static_assert _Complex __complex__ _Noreturn noreturn __extension__ _Nullable _Nonnull "
     "_Null_unspecified __thread _Thread_local thread_local register auto".split()
 )
+_WORDS = frozenset(
+    "void char short int long float double signed unsigned _Bool const volatile restrict __const __restrict "
+    "__restrict__ __volatile__ __signed__".split()
+)
 _STORAGE = {"extern": "extern", "static": "static", "inline": "inline", "__inline": "inline", "__inline__": "inline"}
 
 
 def function(tokens: Sequence[str]) -> Function | None:
     """The one function that ``tokens`` declare without any construct that takes a grammar."""
     attributes: list[gnu.Attribute] = []
-    if tokens[0] == "typedef" or not _SPECIAL.isdisjoint(tokens):
+    if "typedef" in tokens or not _SPECIAL.isdisjoint(tokens):
         return None
     if "__attribute__" in tokens:
         tokens, attributes = gnu.separated(tokens)
@@ -39,7 +43,10 @@ def function(tokens: Sequence[str]) -> Function | None:
     head = tokens[storage:opening]
     if len(head) < 2 or tokens.count("(") != 1 or tokens[-1] != ")" or "," in head or not head[-1].isidentifier():
         return None
-    text = f"{_joined(head)}({_joined(tokens[opening + 1 : -1])})"
+    inside = tokens[opening + 1 : -1]
+    if head[-1] in _WORDS or len(inside) == 1 and inside[0] not in _WORDS:  # int (name); is no function
+        return None
+    text = f"{_joined(head)}({_joined(inside)})"
     return Function(head[-1], text, attributes, {_STORAGE[token] for token in tokens[:storage]})
 
 
