@@ -285,6 +285,7 @@ def _bindings(library: Any, block: Block, options: Mapping[str, Any]) -> Binding
             "unions": Table(block.unions, type_object),
             "enums": Table(block.enumerations, enum),
         },
+        block,
     )
 
 

@@ -60,10 +60,12 @@ class Bindings:
     (True, -1, ['isdigit', 'isalpha'])
     """
 
-    __slots__ = ("__weakref__", "library", "proved", "skipped", *TABLES)
+    __slots__ = ("__weakref__", "_block", "library", "proved", "skipped", *TABLES)
 
-    def __init__(self, library: Any, tables: Mapping[str, Mapping[str, Any]]):
+    def __init__(self, library: Any, tables: Mapping[str, Mapping[str, Any]], block: Any):
         self.library, self.skipped, self.proved = library, {}, False
+        #: what the names in the declarations mean
+        self._block = block
         for name in TABLES:
             setattr(self, name, tables[name])
 
