@@ -324,10 +324,11 @@ def test_what_attributes_say_of_functions(tmp_path):
         __attribute__((ms_abi)) int j(int);
         int k(int __attribute__((unused)) x);
         int l(int); int l(int) __attribute__((pure));
+        int m(int) __attribute__((stdcall, regparm(1)));
     """)  # fmt: skip
     assert {name: row.notes for name, row in facts.functions.items()} == {
         "a": ("const",), "b": ("pure",), "c": ("malloc",), "d": ("nonnull 1 2",), "e": ("nonnull",), "f": ("noreturn",),
-        "g": ("noreturn",), "h": ("deprecated",), "i": ("pure",), "j": ("ms_abi",), "k": (), "l": ("pure",),
+        "g": ("noreturn",), "h": ("deprecated",), "i": ("pure",), "j": ("ms_abi",), "k": (), "l": ("pure",), "m": (),
     }  # fmt: skip
 
 
@@ -397,6 +398,8 @@ def test_a_file_of_this_folder_is_named_by_its_path(tmp_path, monkeypatch):
 def test_a_header_that_declares_nothing_is_an_error(tmp_path):
     with pytest.raises(epsilon.HeaderError, match=r"nothing is declared in\n.*subject\.h"):
         facts_of(tmp_path, "#include <stdio.h>\n")
+    with pytest.raises(epsilon.HeaderError, match=r"what cannot be read:\n  f .*unknown type name"):
+        facts_of(tmp_path, "#ifndef SUBJECT_H\n#define SUBJECT_H\nunknown_type f(void);\n#endif\n")
 
 
 def test_what_the_preprocessor_refuses_is_told_in_its_words(tmp_path):

@@ -36,8 +36,8 @@ SPELLED = {
     "__inline": "inline", "__inline__": "inline", "__complex__": "_Complex", "__complex": "_Complex", "bool": "_Bool",
     "__float128": "_Float128", "__uint128_t": "unsigned __int128", "__int128_t": "__int128",
 }  # fmt: skip
-#: calling conventions that are not the platform's own
-CONVENTIONS = frozenset("ms_abi sysv_abi stdcall fastcall thiscall regparm vectorcall".split())
+#: calling conventions that are not the platform's own; those of 32-bit x86, such as stdcall, mean nothing elsewhere
+CONVENTIONS = frozenset(("ms_abi", "vectorcall"))
 _NUMBER = re.compile(r"(?:0[xX][0-9a-fA-F]+|\d+)[uUlL]*")
 _FLOATING = re.compile(r"_Float(?:16|32|64|128)x?|__bf16|__fp16")
 

@@ -144,8 +144,8 @@ class Questions:
         parts = [" ".join(tags), _DEFINES.sub("", self.unit.text)]
 
         def line(owner: Owner, text: str) -> None:
-            parts.append(probe(len(owners), text))
             owners.append(owner)
+            parts.append(probe(len(owners), text))  # from 1: GCC does not say line 0
 
         for owner, text in self.texts:
             if owner not in refused:
@@ -165,8 +165,8 @@ class Questions:
         before = len(answers.refused) + len(answers.unreadable)
         in_headers: list[tuple[str, int, str]] = []
         for file, number, words in _ERROR.findall(said):
-            if file == "epsilon-probe" and int(number) < len(owners):
-                answers.refused.setdefault(owners[int(number)], words)
+            if file == "epsilon-probe" and int(number) <= len(owners):
+                answers.refused.setdefault(owners[int(number) - 1], words)
             else:
                 in_headers.append((file, int(number), words))
         if in_headers:

@@ -42,10 +42,17 @@ def read_headers(request: Request, libraries: Sequence[str] = ()) -> Facts:
                 reason = "what a macro stands for takes a compiler to tell"
                 facts.skipped.setdefault(name, Skipped("macro", unit.files[one.file], one.line, reason))
     _select(facts, request)
-    if not any(getattr(facts, table) for table in tables.TABLES):
-        read = "".join(f"\n  {unit.files[index]}" for index in sorted(unit.own))
-        raise HeaderError(f"{', '.join(request.headers)}: nothing is declared in" + (read or " them"))
+    if not any(getattr(facts, table) for table in tables.TABLES if table != "skipped"):
+        raise _nothing(unit, facts)
     return facts
+
+
+def _nothing(unit: Unit, facts: Facts) -> HeaderError:
+    """That the headers give nothing: what was read, and what was skipped."""
+    read = "".join(f"\n  {unit.files[index]}" for index in sorted(unit.own)) or " them"
+    lost = "".join(f"\n  {name} ({one.file}, line {one.line}): {one.reason}" for name, one in facts.skipped.items())
+    skipped = f"\nwhat cannot be read:{lost}" if lost else ""
+    return HeaderError(f"{', '.join(unit.request.headers)}: nothing is declared in{read}{skipped}")
 
 
 def declarations(unit: Unit, wanted: str | None = None) -> Facts:
