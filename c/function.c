@@ -27,13 +27,6 @@ read_retry(PyObject *given)
     return NULL;
 }
 
-/* The letter that the quick entries go by: they pass None as NULL where it is 'P'. */
-static char
-quick_code(const Converter *c)
-{
-    return c->required && c->code == 'P' ? 'p' : c->code;
-}
-
 static PyObject *
 function_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {

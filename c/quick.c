@@ -199,7 +199,7 @@ quick_structs(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject
         return call_general(callable, args, nargsf, kwnames);
     const Parameter *p = t->parameters;
     for (const Parameter *end = p + t->count; p < end; p++, args++)
-        if (UNLIKELY(!(p->mode == WORD ? quick_word(p->converter->code, *args, words + p->word)
+        if (UNLIKELY(!(p->mode == WORD ? quick_word(quick_code(p->converter), *args, words + p->word)
                                        : quick_pieces(p, *args, words))))
             return call_general(callable, args - (p - t->parameters), nargsf, kwnames);
     cell->inflight++;

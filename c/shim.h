@@ -110,6 +110,13 @@ typedef struct Converter {
     char classes[3];        /* eightbyte classes, "" for memory: System V §3.2.3 */
 } Converter;
 
+/* The letter that the quick entries go by: they pass None as NULL where it is 'P'. */
+static inline char
+quick_code(const Converter *c)
+{
+    return c->required && c->code == 'P' ? 'p' : c->code;
+}
+
 /* Where one parameter goes. */
 typedef struct {
     Converter *converter;

@@ -1,7 +1,7 @@
-"""A small reader of ELF files: what a file is that will not load, and which names a library exports.
+"""A small reader of ELF files: what a file is that will not load, which names a library exports, what it is linked to.
 
-Only error texts use it, so it is read when something has failed already, and is patient with damaged files: what cannot
-be read is simply not known.  Layouts are those of the System V ABI, chapters 4 and 5, and of ``<elf.h>``.
+Error texts use it, when something has failed already, and imports of headers, so it is patient with damaged files: what
+cannot be read is simply not known.  Layouts are those of the System V ABI, chapters 4 and 5, and of ``<elf.h>``.
 """
 
 from __future__ import annotations

@@ -343,6 +343,16 @@ def test_nonnull_refuses_none_at_the_parameter(store):
     assert store.length("four") == 4
 
 
+def test_nonnull_holds_beside_a_struct_by_value(tmp_path):
+    """Such calls have a quick entry of their own."""
+    text = "struct by_value { int n; }; int beside(struct by_value s, void *p) __attribute__((nonnull(2)));"
+    library = load_c("struct by_value { int n; }; int beside(struct by_value s, void *p) { return s.n; }")
+    bindings = import_header(write(tmp_path / "beside.h", text), library=library)
+    assert bindings.beside(bindings.by_value(n=5), epsilon.foreign_alloc("int")) == 5
+    with pytest.raises(epsilon.ForeignTypeError, match=r"beside\(\): parameter 2 'p' .*never NULL"):
+        bindings.beside(bindings.by_value(n=5), None)
+
+
 def test_an_asm_label_is_the_symbol(store, library):
     assert store.labelled(5) == 105
     assert store.labelled.symbol == "store_other_name"

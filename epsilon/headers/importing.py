@@ -86,7 +86,7 @@ def import_header(
     facts = facts_for(header, given, [one.path for one in libraries if one.path is not None])
     headers = [os.fspath(one) for one in header]
     _check_renamed(renamed, facts, headers)
-    everything = {"library": library, "prefix": prefix, "rename": rename, **given, **options}
+    everything = {"library": library, "prefix": prefixes, "rename": renamed, **given, **options}
     asked = Asked(headers, libraries, prefixes, renamed, options, (_again, (header, everything)))
     found = HeaderBindings(facts, asked)
     for one in libraries:
