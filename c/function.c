@@ -150,6 +150,12 @@ function_get_address(Function *self, void *Py_UNUSED(closure))
 static PyObject *
 function_get_strategy(Function *self, void *Py_UNUSED(closure))
 {
+    if (!self->address) { /* the first call will look for a compiled entry, too */
+        PyObject *done = PyObject_CallMethod(self->declaration, "prepare", NULL);
+        if (!done)
+            return NULL;
+        Py_DECREF(done);
+    }
     return PyObject_GetAttrString((PyObject *)self->trampoline, "strategy");
 }
 

@@ -58,13 +58,15 @@ class Signature:
     <Signature unsigned long (const char *)>
     """
 
-    __slots__ = ("__weakref__", "_calls_back", "_trampoline", "abi", "filled", "parameters", "result", "variadic")
+    __slots__ = ("__weakref__", "_calls_back", "_trampoline", "abi", "entry", "filled", "parameters", "result", "variadic")
     #: the parameters that take no argument because an array's length goes there, as indices
     filled: frozenset[int]
     result: CType
     parameters: tuple[CType, ...]
     variadic: bool
     abi: str
+    #: whether there is a compiled entry; None until somebody looked
+    entry: bool | None
 
     def __new__(cls, result: Any, parameters: Any = (), variadic: bool = False, abi: str = "default") -> Signature:
         try:
@@ -115,6 +117,13 @@ class Signature:
             arrays = plan_of(self.result, parameters)
         convention = CONVENTIONS[self.abi]
         return _backend.Trampoline(self, self.result.converter, converters, fixed, forced, convention, arrays)
+
+    def find_entry(self) -> None:
+        """Look for the compiled entry, and have the trampoline take it."""
+        from epsilon import entries
+
+        entries.prepare(self)
+        self.entry = self.trampoline.strategy == "compiled"
 
     def check_size(self, parameters: tuple[CType, ...]) -> None:
         """Refuse what the C stack could not hold: C11 §5.2.4.1 asks of a compiler for 127 arguments."""
@@ -188,7 +197,7 @@ def signature_of(
         self = object.__new__(Signature)
         self.filled = filled(parameters)
         self.result, self.parameters, self.variadic, self.abi = result, parameters, variadic, abi
-        self._trampoline, self._calls_back = None, False
+        self._trampoline, self._calls_back, self.entry = None, False, None
         canonical = _interned.setdefault((result, parameters, variadic, abi), self)
         _interned[key] = canonical
     return canonical

@@ -1,0 +1,427 @@
+"""C for signatures: the entry that calls a function of one signature, with nothing left to decide at run time.
+
+An entry converts the plainest values of each parameter inline, jumps through a typed function pointer, and converts the
+result.  Whatever is not plain (another number of arguments, keywords, an int that is too large, an object that must be
+asked) goes to the shim's general entry before anything has happened, so that texts, exceptions and meaning are the
+same.  It is written from the signature's *shape*: the letters of its conversions.  Signatures of one shape share it.
+
+``epsilon/entries.py`` builds it and finds it again.  What the C knows of the shim is what ``_shim.layout()`` tells.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from epsilon.signatures import Signature
+    from epsilon.typesystem import CType
+
+#: the letter of a conversion → C's type
+_TYPES = {
+    "b": "int8_t", "c": "int8_t", "B": "uint8_t", "C": "uint8_t", "h": "int16_t", "H": "uint16_t", "i": "int32_t",
+    "I": "uint32_t", "q": "int64_t", "Q": "uint64_t", "?": "uint8_t", "f": "float", "d": "double", "z": "const char *",
+    "p": "void *", "P": "void *", "y": "void *", "Y": "void *",
+}  # fmt: skip
+_MOST_PARAMETERS = 64
+
+
+def shape_of(signature: Signature, eightbytes: bool) -> tuple[str, str]:
+    """The shape of a signature, and an empty str; or an empty str, and why it has no compiled entry.
+
+    >>> from epsilon.signatures import Signature
+    >>> shape_of(Signature("int", ["double", "string"]), True)
+    ('i(d,z)', '')
+    >>> shape_of(Signature("void", [("out", "int")]), True)
+    ('', 'parameter 1, :out int, is more than a value')
+    """
+    if signature.variadic:
+        return "", "it is variadic"
+    if signature.abi != "default":
+        return "", f"its calling convention is {signature.abi}"
+    if len(signature.parameters) > _MOST_PARAMETERS:
+        return "", f"it has more than {_MOST_PARAMETERS} parameters"
+    letters = []
+    for index, parameter in enumerate((signature.result, *signature.parameters)):
+        letter, reason = _letter(parameter, index == 0, eightbytes)
+        if reason:
+            which = f"parameter {index}" if index else "the result"
+            return "", f"{which}, {parameter.spelling}, {reason}"
+        letters.append(letter)
+    return f"{letters[0]}({','.join(letters[1:])})", ""
+
+
+def _letter(ctype: CType, result: bool, eightbytes: bool) -> tuple[str, str]:
+    code = ctype.converter.code
+    if code == "s":
+        if not eightbytes:
+            return "", "is a struct by value, which is compiled on x86-64 only"
+        classes = "M" if ctype.size > 16 else ctype.classes
+        if ctype.alignment > 8 or not classes.strip("IS") == ("M" if classes == "M" else "") or not ctype.size:
+            return "", "is a struct that is passed in a way of its own"
+        return f"s{ctype.size}{classes}", ""
+    if getattr(ctype, "owned", None) or getattr(ctype, "free", None):
+        return "", "is the caller's to free"
+    if code == "v" and result:
+        return code, ""
+    if code not in _TYPES or (result and code in "yY"):
+        return "", "is more than a value" if code in "<>=x" else "is a type that is not compiled"
+    return code, ""
+
+
+# --- the text ---------------------------------------------------------------------------------------------------------
+
+_PRELUDE = r"""
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <errno.h>
+#include <stdint.h>
+#include <string.h>
+
+#define LIKELY(x) __builtin_expect(!!(x), 1)
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define INLINE static inline __attribute__((always_inline))
+#define AT(T, object, offset) (*(T *)((char *)(object) + (offset)))
+
+_Static_assert(PY_VERSION_HEX >> 16 == PYTHON >> 16, "made for another Python");
+const char epsilon_made_for[] = MADE_FOR;
+
+/* what the shim lends */
+typedef struct {
+    vectorcallfunc general;
+    void (*explain)(PyObject *, int);
+    void (*give)(PyObject *);
+    PyObject *(*from_word)(void *, uint64_t);
+    PyObject *(*from_memory)(void *, const void *);
+    PyObject *(*failed)(void *, PyObject *, PyObject *const *, char *, PyObject *const *);
+    int (*leave)(void *);
+    PyObject *cdata, *void_pointer;
+    Py_ssize_t record, number;
+} Api;
+_Static_assert(sizeof(Api) == API_SIZE, "made for another shim");
+static Api api;
+void epsilon_begin(const Api *lent) { api = *lent; }
+
+typedef struct Record {
+    struct Record *previous;
+    PyThreadState *state; /* NULL: the GIL is kept, and nobody asked yet whose it is */
+    PyObject *exception;
+} Record;
+_Static_assert(sizeof(Record) == RECORD_SIZE, "made for another shim");
+
+/* --- values: 1 if it is plain and done, 0 if it is a matter for the general entry --------------------------------- */
+
+INLINE int
+whole(PyObject *object, int64_t *value)
+{
+    if (UNLIKELY(!PyLong_CheckExact(object)))
+        return 0;
+#if PY_VERSION_HEX >= 0x030C0000
+    if (UNLIKELY(!PyUnstable_Long_IsCompact((PyLongObject *)object)))
+        return 0;
+    *value = PyUnstable_Long_CompactValue((PyLongObject *)object);
+#else
+    Py_ssize_t size = Py_SIZE(object);
+    int64_t digit = (int64_t)((PyLongObject *)object)->ob_digit[0];
+    if (LIKELY(size == 1))
+        *value = digit;
+    else if (size == -1)
+        *value = -digit;
+    else if (size == 0)
+        *value = 0;
+    else
+        return 0;
+#endif
+    return 1;
+}
+
+#define INTEGER(LETTER, T) \
+    INLINE int to_##LETTER(PyObject *value, T *to, const void *converter) \
+    { \
+        int64_t number; \
+        (void)converter; \
+        if (UNLIKELY(!whole(value, &number)) || UNLIKELY((T)number != number) || (T)-1 > 0 && UNLIKELY(number < 0)) \
+            return 0; \
+        *to = (T)number; \
+        return 1; \
+    }
+INTEGER(b, int8_t)
+INTEGER(c, int8_t)
+INTEGER(B, uint8_t)
+INTEGER(C, uint8_t)
+INTEGER(h, int16_t)
+INTEGER(H, uint16_t)
+INTEGER(i, int32_t)
+INTEGER(I, uint32_t)
+INTEGER(q, int64_t)
+INTEGER(Q, uint64_t)
+
+INLINE int
+to_bool(PyObject *value, uint8_t *to, const void *converter)
+{
+    (void)converter;
+    *to = value == Py_True;
+    return LIKELY(value == Py_True || value == Py_False);
+}
+
+INLINE int
+to_d(PyObject *value, double *to, const void *converter)
+{
+    (void)converter;
+    if (UNLIKELY(!PyFloat_CheckExact(value)))
+        return 0;
+    *to = ((PyFloatObject *)value)->ob_fval;
+    return 1;
+}
+
+INLINE int
+to_f(PyObject *value, float *to, const void *converter)
+{
+    (void)converter;
+    if (UNLIKELY(!PyFloat_CheckExact(value)))
+        return 0;
+    *to = (float)((PyFloatObject *)value)->ob_fval;
+    return 1;
+}
+
+INLINE int
+to_z(PyObject *value, const char **to, const void *converter)
+{
+    (void)converter;
+    if (UNLIKELY(!PyUnicode_CheckExact(value)) || UNLIKELY(!PyUnicode_IS_COMPACT_ASCII(value)))
+        return 0;
+    const char *text = (const char *)((PyASCIIObject *)value + 1);
+    size_t length = (size_t)PyUnicode_GET_LENGTH(value);
+    *to = text;
+    if (length < 8 || length > 24)
+        return LIKELY(strlen(text) == length);
+    uint64_t found = 0;
+    for (size_t at = 0;; at += 8) {
+        uint64_t chunk;
+        if (at + 8 > length)
+            at = length - 8;
+        memcpy(&chunk, text + at, sizeof chunk);
+        found |= (chunk - 0x0101010101010101u) & ~chunk; /* ASCII: bit 7 of a byte is set only for a NUL */
+        if (at + 8 == length)
+            return LIKELY(!(found & 0x8080808080808080u));
+    }
+}
+
+/* None, or a pointer that owns nothing: cffi's object is its head, its type and the address. */
+INLINE int
+to_pointer(PyObject *value, void **to, const void *converter, int typed)
+{
+    *to = NULL;
+    if (value == Py_None)
+        return 1;
+    if (UNLIKELY((PyObject *)Py_TYPE(value) != api.cdata))
+        return 0;
+    PyObject *type = AT(PyObject *, value, sizeof(PyObject));
+    *to = AT(void *, value, sizeof(PyObject) + sizeof(PyObject *));
+    return LIKELY(typed && type == AT(PyObject *, converter, CONVERTER_BACKEND)) || type == api.void_pointer;
+}
+INLINE int to_p(PyObject *value, void **to, const void *converter) { return to_pointer(value, to, converter, 1); }
+INLINE int to_P(PyObject *value, void **to, const void *converter) { return to_pointer(value, to, converter, 0); }
+
+INLINE int
+to_y(PyObject *value, void **to, const void *converter)
+{
+    (void)converter;
+    *to = PyBytes_CheckExact(value) ? PyBytes_AS_STRING(value) : NULL;
+    return LIKELY(*to != NULL) || value == Py_None;
+}
+
+INLINE int
+to_Y(PyObject *value, void **to, const void *converter)
+{
+    (void)converter;
+    *to = NULL;
+    return LIKELY(value == Py_None);
+}
+
+/* A struct of the parameter's own class, which has not ended. */
+INLINE int
+to_struct(PyObject *value, void *to, size_t size, const void *converter)
+{
+    if (UNLIKELY((PyObject *)Py_TYPE(value) != AT(PyObject *, converter, CONVERTER_MAKE)))
+        return 0;
+    void *root = AT(void *, value, GUARDED_ROOT);
+    if (UNLIKELY(AT(char, root ? root : value, GUARDED_ENDED)))
+        return 0;
+    memcpy(to, AT(void *, value, GUARDED_ADDRESS), size);
+    return 1;
+}
+
+/* --- results: a converter may have got a Python function behind it since, which changes its letter ------------------- */
+
+#define RESULT(LETTER, T, CODE, MADE) \
+    INLINE PyObject *from_##LETTER(void *converter, T result) \
+    { \
+        uint64_t word = 0; \
+        if (LIKELY(AT(char, converter, CONVERTER_CODE) == CODE)) \
+            return MADE; \
+        memcpy(&word, &result, sizeof result); \
+        return api.from_word(converter, word); \
+    }
+RESULT(b, int8_t, 'b', PyLong_FromLong(result))
+RESULT(c, int8_t, 'c', PyLong_FromLong(result))
+RESULT(B, uint8_t, 'B', PyLong_FromLong(result))
+RESULT(C, uint8_t, 'C', PyLong_FromLong(result))
+RESULT(h, int16_t, 'h', PyLong_FromLong(result))
+RESULT(H, uint16_t, 'H', PyLong_FromLong(result))
+RESULT(i, int32_t, 'i', PyLong_FromLong(result))
+RESULT(I, uint32_t, 'I', PyLong_FromLong((long)result))
+RESULT(q, int64_t, 'q', PyLong_FromLong((long)result))
+RESULT(Q, uint64_t, 'Q', LIKELY((int64_t)result >= 0) ? PyLong_FromLong((long)result) : PyLong_FromUnsignedLong(result))
+RESULT(bool, uint8_t, '?', PyBool_FromLong(result))
+RESULT(d, double, 'd', PyFloat_FromDouble(result))
+RESULT(f, float, 'f', PyFloat_FromDouble(result))
+#define from_z(converter, result) api.from_word(converter, (uintptr_t)(result))
+#define from_p from_z
+#define from_P from_z
+
+/* what a good result is: CHECK_NONNEGATIVE …, in the order of shim.h */
+#define PASSES(check, r) ((check) == 1 ? (r) >= 0 : (check) == 2 ? (r) > 0 : (check) == 3 ? (r) != 0 : (r) == 0)
+
+/* --- the call ------------------------------------------------------------------------------------------------------- */
+
+#define CONVERTER(t, index) \
+    AT(void *, AT(char *, t, TRAMPOLINE_PARAMETERS) + (index) * PARAMETER_SIZE, PARAMETER_CONVERTER)
+#define BEGIN(COUNT) \
+    void *cell = AT(void *, self, FUNCTION_CELL), *trampoline = AT(void *, self, FUNCTION_TRAMPOLINE); \
+    if (UNLIKELY(PyVectorcall_NARGS(nargsf) != COUNT) || UNLIKELY(kwnames != NULL) || UNLIKELY(AT(char, cell, CELL_CLOSED))) \
+        return api.general(self, args, nargsf, kwnames);
+#define TO(LETTER, NAME, INDEX) \
+    if (UNLIKELY(!to_##LETTER(args[INDEX], &NAME, CONVERTER(trampoline, INDEX)))) \
+        return api.general(self, args, nargsf, kwnames);
+#define TO_STRUCT(NAME, INDEX, SIZE) \
+    if (UNLIKELY(!to_struct(args[INDEX], &NAME, SIZE, CONVERTER(trampoline, INDEX)))) \
+        return api.general(self, args, nargsf, kwnames);
+/* In the air from here to LAND: nothing but C runs on this thread, and callbacks, which find the record. */
+#define FLY \
+    AT(Py_ssize_t, cell, CELL_INFLIGHT)++; \
+    AT(unsigned long long, trampoline, TRAMPOLINE_CALLS)++; \
+    char *thread = __builtin_thread_pointer(); \
+    Record **current = &AT(Record *, thread, api.record); \
+    Record record = {*current, release ? PyEval_SaveThread() : NULL, NULL}; \
+    *current = &record; \
+    int *number = options && AT(int, self, FUNCTION_FLAGS) & FLAG_ERRNO ? &errno : NULL; \
+    if (options && number) \
+        *number = 0;
+#define LAND \
+    if (options && number) \
+        AT(int, thread, api.number) = *number; \
+    if (release) \
+        PyEval_RestoreThread(record.state); \
+    *current = record.previous; \
+    PyObject *value = NULL; \
+    if (UNLIKELY(record.exception != NULL)) \
+        api.give(record.exception); \
+    else
+#define NAMED_IF_WRONG \
+    if (UNLIKELY(!value)) \
+        api.explain(AT(PyObject *, self, FUNCTION_DECLARATION), -1);
+#define CHECKED(r) \
+    else if (options && AT(char, self, FUNCTION_CHECK) && UNLIKELY(!PASSES(AT(char, self, FUNCTION_CHECK), r))) \
+        value = api.failed(self, value, args, NULL, NULL);
+#define END \
+    if (--AT(Py_ssize_t, cell, CELL_INFLIGHT) == 0 && UNLIKELY(AT(char, cell, CELL_CLOSED))) \
+        api.leave(cell); \
+    return value;
+
+#define PARAMETERS PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames
+/* by whether there are options, and whether the GIL is kept; aligned, that speed does not hang on what stands before */
+#define ENTRY(NAME, NUMBER, RELEASE, OPTIONS) \
+    static __attribute__((aligned(64))) PyObject *NAME##_##NUMBER(PARAMETERS) \
+    { \
+        return call_##NUMBER(self, args, nargsf, kwnames, RELEASE, OPTIONS); \
+    }
+#define ENTRIES(NUMBER) \
+    ENTRY(release, NUMBER, 1, 0) \
+    ENTRY(critical, NUMBER, 0, 0) \
+    ENTRY(release_options, NUMBER, 1, 1) \
+    ENTRY(critical_options, NUMBER, 0, 1) \
+    const vectorcallfunc epsilon_entry_##NUMBER[2][2] = { \
+        {release_##NUMBER, critical_##NUMBER}, \
+        {release_options_##NUMBER, critical_options_##NUMBER}, \
+    };
+/* a struct's check is the general entry's */
+static PyObject *general(PARAMETERS) { return api.general(self, args, nargsf, kwnames); }
+#define PLAIN_ENTRIES(NUMBER) \
+    ENTRY(release, NUMBER, 1, 0) \
+    ENTRY(critical, NUMBER, 0, 0) \
+    const vectorcallfunc epsilon_entry_##NUMBER[2][2] = {{release_##NUMBER, critical_##NUMBER}, {general, general}};
+"""
+
+
+def made_for(layout: Mapping[str, int]) -> str:
+    """What a library says that it was made for: a version of Python and a shim, as a short word."""
+    return " ".join(str(value) for value in layout.values())
+
+
+def source(shapes: Iterable[str], layout: Mapping[str, int]) -> str:
+    """The C of the entries of these shapes: ``epsilon_entry_0`` and so on, in their order."""
+    from epsilon.compiler import literal
+
+    lines = [f"#define {name} {value}" for name, value in layout.items()]
+    lines.append(f"#define MADE_FOR {literal(made_for(layout))}")
+    lines.append(_PRELUDE)
+    structs: dict[str, str] = {}
+    entries = [_entry(number, shape, structs) for number, shape in enumerate(shapes)]
+    return "\n".join([*lines, *structs.values(), *entries, ""])
+
+
+def _entry(number: int, shape: str, structs: dict[str, str]) -> str:
+    result, _, rest = shape.partition("(")
+    letters = [letter for letter in rest.rstrip(")").split(",") if letter]
+    types = [_c_type(letter, structs) for letter in letters]
+    lines = [f"/* {shape} */", "INLINE PyObject *", f"call_{number}(PARAMETERS, int release, int options)", "{"]
+    lines.append(f"    BEGIN({len(letters)})")
+    for index, (letter, ctype) in enumerate(zip(letters, types, strict=True)):
+        if letter[0] == "s":
+            lines += [f"    {ctype} a{index} = {{0}};", f"    TO_STRUCT(a{index}, {index}, {_size(letter)})"]
+        else:
+            lines += [f"    {ctype} a{index};", f"    TO({_word(letter)}, a{index}, {index})"]
+    arguments = ", ".join(f"a{index}" for index in range(len(letters)))
+    returned = "void" if result == "v" else _c_type(result, structs)
+    call = f"(({returned} (*)({', '.join(types) or 'void'}))AT(void *, self, FUNCTION_ADDRESS))({arguments})"
+    lines.append("    FLY")
+    lines.append(f"    {call};" if result == "v" else f"    {returned} result = {call};")
+    lines.append("    LAND {")
+    plain = result[0] == "s"
+    if result == "v":
+        lines += ["        value = Py_NewRef(Py_None);", "        if (0)", "            ;", "        CHECKED(0)"]
+    elif plain:
+        lines += ["        value = api.from_memory(AT(void *, trampoline, TRAMPOLINE_RESULT), &result);",
+                  "        NAMED_IF_WRONG"]  # fmt: skip
+    else:
+        checked = "(uintptr_t)result" if "*" in returned else "result"
+        lines += [f"        value = from_{_word(result)}(AT(void *, trampoline, TRAMPOLINE_RESULT), result);",
+                  "        NAMED_IF_WRONG", f"        CHECKED({checked})"]  # fmt: skip
+    lines += ["    }", "    END", "}", f"{'PLAIN_' if plain else ''}ENTRIES({number})"]
+    return "\n".join(lines)
+
+
+def _word(letter: str) -> str:
+    return "bool" if letter == "?" else letter
+
+
+def _size(letter: str) -> int:
+    return int(letter[1:].rstrip("ISM"))
+
+
+def _c_type(letter: str, structs: dict[str, str]) -> str:
+    """C's type; of a struct, one that is passed as it is: of the same size, and the same eightbytes (System V §3.2.3)."""
+    if letter[0] != "s":
+        return _TYPES[letter]
+    if letter not in structs:
+        left, parts = _size(letter), []
+        for index, kind in enumerate(letter.lstrip("s0123456789")):
+            size = left if kind == "M" else min(left, 8)
+            if kind == "S":
+                parts.append(f"{'float' if size == 4 else 'double'} m{index};")
+            else:
+                parts.append(f"uint64_t m{index};" if size == 8 else f"char m{index}[{size}];")
+            left -= size
+        structs[letter] = f"typedef struct {{ {' '.join(parts)} }} {letter};"
+    return letter
