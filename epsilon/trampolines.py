@@ -100,7 +100,37 @@ typedef struct {
 } Api;
 _Static_assert(sizeof(Api) == API_SIZE, "made for another shim");
 static Api api;
-void epsilon_begin(const Api *lent) { api = *lent; }
+
+/* The small ints, where this Python has them in a row: looked at, one after the other, when the library is loaded. */
+static char *small_ints;
+static uint64_t small_count;
+#define SMALLEST (-5)
+#define SMALL_SIZE sizeof(PyLongObject)
+
+void
+epsilon_begin(const Api *lent)
+{
+    api = *lent;
+    PyObject *first = PyLong_FromLong(SMALLEST);
+    for (int n = 0; n < 262; n++) {
+        PyObject *one = PyLong_FromLong(SMALLEST + n);
+        int fits = one && (char *)one == (char *)first + (size_t)n * SMALL_SIZE;
+        Py_XDECREF(one);
+        if (!fits)
+            return;
+    }
+    small_ints = (char *)first; /* a reference is kept */
+    small_count = 262;
+}
+
+INLINE PyObject *
+integer(long number)
+{
+    uint64_t index = (uint64_t)number - SMALLEST;
+    if (LIKELY(index < small_count))
+        return Py_NewRef((PyObject *)(small_ints + index * SMALL_SIZE));
+    return PyLong_FromLong(number);
+}
 
 typedef struct Record {
     struct Record *previous;
@@ -193,18 +223,14 @@ to_z(PyObject *value, const char **to, const void *converter)
     const char *text = (const char *)((PyASCIIObject *)value + 1);
     size_t length = (size_t)PyUnicode_GET_LENGTH(value);
     *to = text;
-    if (length < 8 || length > 24)
+    if (length < 8 || length > 16)
         return LIKELY(strlen(text) == length);
-    uint64_t found = 0;
-    for (size_t at = 0;; at += 8) {
-        uint64_t chunk;
-        if (at + 8 > length)
-            at = length - 8;
-        memcpy(&chunk, text + at, sizeof chunk);
-        found |= (chunk - 0x0101010101010101u) & ~chunk; /* ASCII: bit 7 of a byte is set only for a NUL */
-        if (at + 8 == length)
-            return LIKELY(!(found & 0x8080808080808080u));
-    }
+    uint64_t first, last; /* they overlap */
+    memcpy(&first, text, sizeof first);
+    memcpy(&last, text + length - 8, sizeof last);
+    first = (first - 0x0101010101010101u) & ~first; /* ASCII: bit 7 of a byte is set only for a NUL */
+    last = (last - 0x0101010101010101u) & ~last;
+    return LIKELY(!((first | last) & 0x8080808080808080u));
 }
 
 /* None, or a pointer that owns nothing: cffi's object is its head, its type and the address. */
@@ -263,16 +289,16 @@ to_struct(PyObject *value, void *to, size_t size, const void *converter)
         memcpy(&word, &result, sizeof result); \
         return api.from_word(converter, word); \
     }
-RESULT(b, int8_t, 'b', PyLong_FromLong(result))
-RESULT(c, int8_t, 'c', PyLong_FromLong(result))
-RESULT(B, uint8_t, 'B', PyLong_FromLong(result))
-RESULT(C, uint8_t, 'C', PyLong_FromLong(result))
-RESULT(h, int16_t, 'h', PyLong_FromLong(result))
-RESULT(H, uint16_t, 'H', PyLong_FromLong(result))
-RESULT(i, int32_t, 'i', PyLong_FromLong(result))
-RESULT(I, uint32_t, 'I', PyLong_FromLong((long)result))
-RESULT(q, int64_t, 'q', PyLong_FromLong((long)result))
-RESULT(Q, uint64_t, 'Q', LIKELY((int64_t)result >= 0) ? PyLong_FromLong((long)result) : PyLong_FromUnsignedLong(result))
+RESULT(b, int8_t, 'b', integer(result))
+RESULT(c, int8_t, 'c', integer(result))
+RESULT(B, uint8_t, 'B', integer(result))
+RESULT(C, uint8_t, 'C', integer(result))
+RESULT(h, int16_t, 'h', integer(result))
+RESULT(H, uint16_t, 'H', integer(result))
+RESULT(i, int32_t, 'i', integer(result))
+RESULT(I, uint32_t, 'I', integer((long)result))
+RESULT(q, int64_t, 'q', integer((long)result))
+RESULT(Q, uint64_t, 'Q', LIKELY((int64_t)result >= 0) ? integer((long)result) : PyLong_FromUnsignedLong(result))
 RESULT(bool, uint8_t, '?', PyBool_FromLong(result))
 RESULT(d, double, 'd', PyFloat_FromDouble(result))
 RESULT(f, float, 'f', PyFloat_FromDouble(result))
@@ -285,22 +311,25 @@ RESULT(f, float, 'f', PyFloat_FromDouble(result))
 
 /* --- the call ------------------------------------------------------------------------------------------------------- */
 
-#define CONVERTER(t, index) \
-    AT(void *, AT(char *, t, TRAMPOLINE_PARAMETERS) + (index) * PARAMETER_SIZE, PARAMETER_CONVERTER)
+/* read again after the call: to load is cheaper than to keep a register over it */
+#define CELL AT(void *, self, FUNCTION_CELL)
+#define TRAMPOLINE AT(void *, self, FUNCTION_TRAMPOLINE)
+#define CONVERTER(index) \
+    AT(void *, AT(char *, TRAMPOLINE, TRAMPOLINE_PARAMETERS) + (index) * PARAMETER_SIZE, PARAMETER_CONVERTER)
+#define OF_RESULT AT(void *, TRAMPOLINE, TRAMPOLINE_RESULT)
 #define BEGIN(COUNT) \
-    void *cell = AT(void *, self, FUNCTION_CELL), *trampoline = AT(void *, self, FUNCTION_TRAMPOLINE); \
-    if (UNLIKELY(PyVectorcall_NARGS(nargsf) != COUNT) || UNLIKELY(kwnames != NULL) || UNLIKELY(AT(char, cell, CELL_CLOSED))) \
+    if (UNLIKELY(PyVectorcall_NARGS(nargsf) != COUNT) || UNLIKELY(kwnames != NULL) || UNLIKELY(AT(char, CELL, CELL_CLOSED))) \
         return api.general(self, args, nargsf, kwnames);
 #define TO(LETTER, NAME, INDEX) \
-    if (UNLIKELY(!to_##LETTER(args[INDEX], &NAME, CONVERTER(trampoline, INDEX)))) \
+    if (UNLIKELY(!to_##LETTER(args[INDEX], &NAME, CONVERTER(INDEX)))) \
         return api.general(self, args, nargsf, kwnames);
 #define TO_STRUCT(NAME, INDEX, SIZE) \
-    if (UNLIKELY(!to_struct(args[INDEX], &NAME, SIZE, CONVERTER(trampoline, INDEX)))) \
+    if (UNLIKELY(!to_struct(args[INDEX], &NAME, SIZE, CONVERTER(INDEX)))) \
         return api.general(self, args, nargsf, kwnames);
 /* In the air from here to LAND: nothing but C runs on this thread, and callbacks, which find the record. */
 #define FLY \
-    AT(Py_ssize_t, cell, CELL_INFLIGHT)++; \
-    AT(unsigned long long, trampoline, TRAMPOLINE_CALLS)++; \
+    AT(Py_ssize_t, CELL, CELL_INFLIGHT)++; \
+    AT(unsigned long long, TRAMPOLINE, TRAMPOLINE_CALLS)++; \
     char *thread = __builtin_thread_pointer(); \
     Record **current = &AT(Record *, thread, api.record); \
     Record record = {*current, release ? PyEval_SaveThread() : NULL, NULL}; \
@@ -325,8 +354,8 @@ RESULT(f, float, 'f', PyFloat_FromDouble(result))
     else if (options && AT(char, self, FUNCTION_CHECK) && UNLIKELY(!PASSES(AT(char, self, FUNCTION_CHECK), r))) \
         value = api.failed(self, value, args, NULL, NULL);
 #define END \
-    if (--AT(Py_ssize_t, cell, CELL_INFLIGHT) == 0 && UNLIKELY(AT(char, cell, CELL_CLOSED))) \
-        api.leave(cell); \
+    if (--AT(Py_ssize_t, CELL, CELL_INFLIGHT) == 0 && UNLIKELY(AT(char, CELL, CELL_CLOSED))) \
+        api.leave(CELL); \
     return value;
 
 #define PARAMETERS PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames
@@ -392,11 +421,11 @@ def _entry(number: int, shape: str, structs: dict[str, str]) -> str:
     if result == "v":
         lines += ["        value = Py_NewRef(Py_None);", "        if (0)", "            ;", "        CHECKED(0)"]
     elif plain:
-        lines += ["        value = api.from_memory(AT(void *, trampoline, TRAMPOLINE_RESULT), &result);",
+        lines += ["        value = api.from_memory(OF_RESULT, &result);",
                   "        NAMED_IF_WRONG"]  # fmt: skip
     else:
         checked = "(uintptr_t)result" if "*" in returned else "result"
-        lines += [f"        value = from_{_word(result)}(AT(void *, trampoline, TRAMPOLINE_RESULT), result);",
+        lines += [f"        value = from_{_word(result)}(OF_RESULT, result);",
                   "        NAMED_IF_WRONG", f"        CHECKED({checked})"]  # fmt: skip
     lines += ["    }", "    END", "}", f"{'PLAIN_' if plain else ''}ENTRIES({number})"]
     return "\n".join(lines)
