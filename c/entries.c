@@ -45,6 +45,7 @@ static const struct {
     {"GUARDED_ADDRESS", offsetof(Guarded, address)},
     {"GUARDED_ROOT", offsetof(Guarded, root)},
     {"GUARDED_ENDED", offsetof(Guarded, ended)},
+    {"FLAG_CRITICAL", CRITICAL},
     {"FLAG_ERRNO", ERRNO},
     {"RECORD_SIZE", sizeof(Record)},
     {"API_SIZE", sizeof(Api)},
@@ -95,6 +96,10 @@ shim_adopt(PyObject *Py_UNUSED(module), PyObject *args)
     void *entries = PyLong_AsVoidPtr(address);
     if (!entries && PyErr_Occurred())
         return NULL;
+    if (t->counted || t->outputs || t->owned || t->gives || t->foreign || t->fixed >= 0) {
+        PyErr_SetString(PyExc_SystemError, "this signature is the general entry's");
+        return NULL;
+    }
     t->compiled = entries;
     Py_RETURN_NONE;
 }

@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import epsilon
-from epsilon import _backend, cache, compiler
+from epsilon import _backend, cache, compiler, entries
 from epsilon.prerequisites import Need, install_command, missing_needs, needs
 
 Missing = list[tuple[Need, str]]
@@ -141,7 +141,7 @@ def callback_pages() -> str:
         text = f"{owner}'s closures are in pages that are WRITABLE AND EXECUTABLE at once ({allowed})"
     else:
         text = f"{owner}'s closures are in pages that are never writable and executable at once ({allowed})"
-    if few.signature.trampoline.strategy != "registers" or not getattr(_backend.shim, "has_thunks", False):
+    if few.signature.trampoline.strategy == "libffi" or not getattr(_backend.shim, "has_thunks", False):
         return text
     return f"thunks, whose pages are never writable, where arguments are in registers; else {text}"
 
@@ -234,6 +234,9 @@ def report_strategies(report: Report, *, shim_loaded: bool) -> None:
     for name in _backend.STRATEGIES:
         if name != "cffi" and not shim_loaded:
             report.line(name, "not available without the shim")
+            continue
+        if name == "compiled" and entries.hindrance():
+            report.line(name, f"not available: {entries.hindrance()}")
             continue
         used, wrong = try_strategy(name)
         if wrong:

@@ -51,7 +51,7 @@ def is_wanted() -> bool:
 
 def prepare(signature: Signature) -> None:
     """Give a signature's trampoline its compiled entries, if there are any; build them, if that is the strategy."""
-    if not is_wanted() or signature in reasons:
+    if not is_wanted() or signature in reasons or signature._trampoline is None:
         return
     build = _backend.strategy == "compiled"
     if not build and _index is None and not _anything_there():
@@ -70,7 +70,7 @@ def prepare(signature: Signature) -> None:
             reasons[signature] = str(error)
             return
         if place:
-            _backend.shim.adopt(signature.trampoline, place)
+            _backend.shim.adopt(signature._trampoline, place)
 
 
 def _shape(signature: Signature) -> tuple[str, str]:
@@ -217,4 +217,6 @@ def compile_all(signatures: Iterable[Signature]) -> dict[Signature, str]:
                 wanted[shape] = None
         if wanted:
             _build(sorted(wanted))
+        for signature in [one for one in reasons if one not in left]:
+            del reasons[signature]  # it could not be built when it was wanted first
     return left

@@ -123,7 +123,7 @@ class Signature:
         from epsilon import entries
 
         entries.prepare(self)
-        self.entry = self.trampoline.strategy == "compiled"
+        self.entry = self._trampoline is not None and self._trampoline.strategy == "compiled"
 
     def check_size(self, parameters: tuple[CType, ...]) -> None:
         """Refuse what the C stack could not hold: C11 §5.2.4.1 asks of a compiler for 127 arguments."""
@@ -286,6 +286,22 @@ class Registry(Mapping):
                 for found, made in compiled.items()
             },
         }
+
+    def compile(self) -> dict[Signature, str]:
+        """Build the compiled entries of every signature that has been made, in one library of the cache, where this
+        process and later ones find them by themselves.
+
+        Gives the signatures that have none, each with the reason: they are called as before.  A function that was
+        called already keeps its entry until its ``strategy`` is asked for.  Raises ``CompilerError`` without a C
+        compiler, Python's headers or the shim.
+        """
+        from epsilon import entries
+
+        made = self.signatures()
+        left = entries.compile_all(made)
+        for signature in made:
+            signature.entry = None
+        return left
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the registered names to a file that :meth:`load` reads (JSON; types as type expressions)."""

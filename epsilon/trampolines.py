@@ -60,8 +60,8 @@ def _letter(ctype: CType, result: bool, eightbytes: bool) -> tuple[str, str]:
         if ctype.alignment > 8 or not classes.strip("IS") == ("M" if classes == "M" else "") or not ctype.size:
             return "", "is a struct that is passed in a way of its own"
         return f"s{ctype.size}{classes}", ""
-    if getattr(ctype, "owned", None) or getattr(ctype, "free", None):
-        return "", "is the caller's to free"
+    if ctype.converter.owned:
+        return "", "is the caller's to free" if result else "is C's to free"
     if code == "v" and result:
         return code, ""
     if code not in _TYPES or (result and code in "yY"):
@@ -151,16 +151,10 @@ whole(PyObject *object, int64_t *value)
         return 0;
     *value = PyUnstable_Long_CompactValue((PyLongObject *)object);
 #else
-    Py_ssize_t size = Py_SIZE(object);
-    int64_t digit = (int64_t)((PyLongObject *)object)->ob_digit[0];
-    if (LIKELY(size == 1))
-        *value = digit;
-    else if (size == -1)
-        *value = -digit;
-    else if (size == 0)
-        *value = 0;
-    else
+    Py_ssize_t size = Py_SIZE(object); /* the number of digits, negative for a negative int */
+    if (UNLIKELY((size_t)size + 1 > 2))
         return 0;
+    *value = size * (int64_t)((PyLongObject *)object)->ob_digit[0];
 #endif
     return 1;
 }
@@ -233,21 +227,30 @@ to_z(PyObject *value, const char **to, const void *converter)
     return LIKELY(!((first | last) & 0x8080808080808080u));
 }
 
-/* None, or a pointer that owns nothing: cffi's object is its head, its type and the address. */
+/* The address in a pointer that owns nothing, if it is of that type or a `void *`: cffi's object is its head, its type and
+ * the address. */
+#define NOT_PLAIN ((void *)-1)
+static __attribute__((noinline)) void *
+address_in(PyObject *value, PyObject *wanted)
+{
+    if ((PyObject *)Py_TYPE(value) != api.cdata)
+        return NOT_PLAIN;
+    PyObject *type = AT(PyObject *, value, sizeof(PyObject));
+    return type == wanted || type == api.void_pointer ? AT(void *, value, sizeof(PyObject) + sizeof(PyObject *)) : NOT_PLAIN;
+}
+
 INLINE int
-to_pointer(PyObject *value, void **to, const void *converter, int typed)
+to_pointer(PyObject *value, void **to, PyObject *wanted)
 {
     *to = NULL;
-    if (value == Py_None)
-        return 1;
-    if (UNLIKELY((PyObject *)Py_TYPE(value) != api.cdata))
-        return 0;
-    PyObject *type = AT(PyObject *, value, sizeof(PyObject));
-    *to = AT(void *, value, sizeof(PyObject) + sizeof(PyObject *));
-    return LIKELY(typed && type == AT(PyObject *, converter, CONVERTER_BACKEND)) || type == api.void_pointer;
+    return LIKELY(value == Py_None) || LIKELY((*to = address_in(value, wanted)) != NOT_PLAIN);
 }
-INLINE int to_p(PyObject *value, void **to, const void *converter) { return to_pointer(value, to, converter, 1); }
-INLINE int to_P(PyObject *value, void **to, const void *converter) { return to_pointer(value, to, converter, 0); }
+INLINE int
+to_p(PyObject *value, void **to, const void *converter)
+{
+    return to_pointer(value, to, AT(PyObject *, converter, CONVERTER_BACKEND));
+}
+INLINE int to_P(PyObject *value, void **to, const void *converter) { return to_pointer(value, to, NULL); }
 
 INLINE int
 to_y(PyObject *value, void **to, const void *converter)
@@ -332,15 +335,17 @@ RESULT(f, float, 'f', PyFloat_FromDouble(result))
     AT(unsigned long long, TRAMPOLINE, TRAMPOLINE_CALLS)++; \
     char *thread = __builtin_thread_pointer(); \
     Record **current = &AT(Record *, thread, api.record); \
-    Record record = {*current, release ? PyEval_SaveThread() : NULL, NULL}; \
+    Record record = {*current, NULL, NULL}; \
+    if (!critical && LIKELY(!(AT(int, self, FUNCTION_FLAGS) & FLAG_CRITICAL))) \
+        record.state = PyEval_SaveThread(); \
     *current = &record; \
-    int *number = options && AT(int, self, FUNCTION_FLAGS) & FLAG_ERRNO ? &errno : NULL; \
-    if (options && number) \
+    int *number = !critical && AT(int, self, FUNCTION_FLAGS) & FLAG_ERRNO ? &errno : NULL; \
+    if (number) \
         *number = 0;
 #define LAND \
-    if (options && number) \
+    if (number) \
         AT(int, thread, api.number) = *number; \
-    if (release) \
+    if (!critical && LIKELY(!(AT(int, self, FUNCTION_FLAGS) & FLAG_CRITICAL))) \
         PyEval_RestoreThread(record.state); \
     *current = record.previous; \
     PyObject *value = NULL; \
@@ -351,7 +356,7 @@ RESULT(f, float, 'f', PyFloat_FromDouble(result))
     if (UNLIKELY(!value)) \
         api.explain(AT(PyObject *, self, FUNCTION_DECLARATION), -1);
 #define CHECKED(r) \
-    else if (options && AT(char, self, FUNCTION_CHECK) && UNLIKELY(!PASSES(AT(char, self, FUNCTION_CHECK), r))) \
+    else if (!critical && AT(char, self, FUNCTION_CHECK) && UNLIKELY(!PASSES(AT(char, self, FUNCTION_CHECK), r))) \
         value = api.failed(self, value, args, NULL, NULL);
 #define END \
     if (--AT(Py_ssize_t, CELL, CELL_INFLIGHT) == 0 && UNLIKELY(AT(char, CELL, CELL_CLOSED))) \
@@ -359,27 +364,24 @@ RESULT(f, float, 'f', PyFloat_FromDouble(result))
     return value;
 
 #define PARAMETERS PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames
-/* by whether there are options, and whether the GIL is kept; aligned, that speed does not hang on what stands before */
-#define ENTRY(NAME, NUMBER, RELEASE, OPTIONS) \
+/* aligned, that speed does not hang on what stands before */
+#define ENTRY(NAME, NUMBER, CRITICAL) \
     static __attribute__((aligned(64))) PyObject *NAME##_##NUMBER(PARAMETERS) \
     { \
-        return call_##NUMBER(self, args, nargsf, kwnames, RELEASE, OPTIONS); \
+        return call_##NUMBER(self, args, nargsf, kwnames, CRITICAL); \
     }
+/* One body for functions that keep the GIL and ask for nothing else, and one that looks at the flags: beside what it takes
+ * to give up the GIL, that is nothing.  By whether there are options, and whether the GIL is kept. */
 #define ENTRIES(NUMBER) \
-    ENTRY(release, NUMBER, 1, 0) \
-    ENTRY(critical, NUMBER, 0, 0) \
-    ENTRY(release_options, NUMBER, 1, 1) \
-    ENTRY(critical_options, NUMBER, 0, 1) \
-    const vectorcallfunc epsilon_entry_##NUMBER[2][2] = { \
-        {release_##NUMBER, critical_##NUMBER}, \
-        {release_options_##NUMBER, critical_options_##NUMBER}, \
-    };
+    ENTRY(any, NUMBER, 0) \
+    ENTRY(critical, NUMBER, 1) \
+    const vectorcallfunc epsilon_entry_##NUMBER[2][2] = {{any_##NUMBER, critical_##NUMBER}, {any_##NUMBER, any_##NUMBER}};
 /* a struct's check is the general entry's */
 static PyObject *general(PARAMETERS) { return api.general(self, args, nargsf, kwnames); }
 #define PLAIN_ENTRIES(NUMBER) \
-    ENTRY(release, NUMBER, 1, 0) \
-    ENTRY(critical, NUMBER, 0, 0) \
-    const vectorcallfunc epsilon_entry_##NUMBER[2][2] = {{release_##NUMBER, critical_##NUMBER}, {general, general}};
+    ENTRY(any, NUMBER, 0) \
+    ENTRY(critical, NUMBER, 1) \
+    const vectorcallfunc epsilon_entry_##NUMBER[2][2] = {{any_##NUMBER, critical_##NUMBER}, {general, general}};
 """
 
 
@@ -404,7 +406,7 @@ def _entry(number: int, shape: str, structs: dict[str, str]) -> str:
     result, _, rest = shape.partition("(")
     letters = [letter for letter in rest.rstrip(")").split(",") if letter]
     types = [_c_type(letter, structs) for letter in letters]
-    lines = [f"/* {shape} */", "INLINE PyObject *", f"call_{number}(PARAMETERS, int release, int options)", "{"]
+    lines = [f"/* {shape} */", "INLINE PyObject *", f"call_{number}(PARAMETERS, int critical)", "{"]
     lines.append(f"    BEGIN({len(letters)})")
     for index, (letter, ctype) in enumerate(zip(letters, types, strict=True)):
         if letter[0] == "s":
