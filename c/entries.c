@@ -50,14 +50,49 @@ static const struct {
     {"RECORD_SIZE", sizeof(Record)},
     {"API_SIZE", sizeof(Api)},
     {"EIGHTBYTES", HAVE_EIGHTBYTES},
-    {"PYTHON", PY_VERSION_HEX},
+    {"PYTHON", PY_VERSION_HEX >> 16},
+    {"OBJECT_COUNT", offsetof(PyObject, ob_refcnt)},
+    {"OBJECT_TYPE", offsetof(PyObject, ob_type)},
+    {"OBJECT_SIZE", sizeof(PyObject)},
+    {"IMMORTAL", PY_VERSION_HEX >= 0x030C0000},
+    {"LONG_SIZE", sizeof(PyLongObject)},
+#if PY_VERSION_HEX >= 0x030C0000
+    {"LONG_TAGGED", 1},
+    {"LONG_TAG", offsetof(PyLongObject, long_value.lv_tag)},
+    {"LONG_TAG_BITS", _PyLong_NON_SIZE_BITS},
+    {"LONG_SIGN_MASK", _PyLong_SIGN_MASK},
+    {"LONG_DIGIT", offsetof(PyLongObject, long_value.ob_digit)},
+#else
+    {"LONG_TAGGED", 0},
+    {"LONG_TAG", offsetof(PyVarObject, ob_size)},
+    {"LONG_DIGIT", offsetof(PyLongObject, ob_digit)},
+#endif
+    {"LONG_DIGIT_SIZE", sizeof(digit)},
+    {"FLOAT_VALUE", offsetof(PyFloatObject, ob_fval)},
+    {"BYTES_VALUE", offsetof(PyBytesObject, ob_sval)},
+    {"TEXT_LENGTH", offsetof(PyASCIIObject, length)},
+    {"TEXT_STATE", offsetof(PyASCIIObject, state)},
+    {"TEXT_DATA", sizeof(PyASCIIObject)},
 };
+
+/* The bits of a str's state that say that it is compact and ASCII. */
+static Py_ssize_t
+ascii_state(void)
+{
+    PyASCIIObject text;
+    uint32_t bits;
+    memset(&text, 0, sizeof text);
+    text.state.compact = 1;
+    text.state.ascii = 1;
+    memcpy(&bits, &text.state, sizeof bits);
+    return (Py_ssize_t)bits;
+}
 
 /* layout() → {name: number}, for the generated C. */
 PyObject *
 shim_layout(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none))
 {
-    PyObject *all = PyDict_New();
+    PyObject *all = Py_BuildValue("{s:n}", "TEXT_ASCII", ascii_state());
     for (size_t i = 0; all && i < sizeof places / sizeof *places; i++) {
         PyObject *value = PyLong_FromSsize_t(places[i].value);
         if (!value || PyDict_SetItemString(all, places[i].name, value) < 0)
@@ -67,7 +102,8 @@ shim_layout(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none))
     return all;
 }
 
-/* lend(begin): give what the generated C calls to the library whose function `begin` is at that address. */
+/* lend(begin): give what the generated C calls to the library whose function `begin` is at that address; whether all is
+ * where it was told. */
 PyObject *
 shim_lend(PyObject *Py_UNUSED(module), PyObject *address)
 {
@@ -80,8 +116,7 @@ shim_lend(PyObject *Py_UNUSED(module), PyObject *address)
     api.record = (char *)&current_record - thread;
     api.number = (char *)&saved_errno - thread;
     cdata_types(&api.cdata, &api.void_pointer);
-    ((void (*)(const Api *))begin)(&api);
-    Py_RETURN_NONE;
+    return PyBool_FromLong(((int (*)(const Api *))begin)(&api));
 }
 
 /* adopt(trampoline, address): the entries at that address are those of the trampoline's functions, from their first call

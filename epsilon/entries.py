@@ -145,9 +145,10 @@ def _load(library: str) -> None:
         return opened.load_function(ffi.typeof("void *"), name)
 
     said = ffi.string(ffi.cast("char *", address("epsilon_made_for")))
-    if said.decode() != made_for(layout()):
+    if said.decode() != made_for(layout()) or not _backend.shim.lend(
+        int(ffi.cast("uintptr_t", address("epsilon_begin")))
+    ):
         raise CompilerError(f"{library} was made for another shim or another Python")
-    _backend.shim.lend(int(ffi.cast("uintptr_t", address("epsilon_begin"))))
     for number, shape in shapes:
         _loaded[shape] = int(ffi.cast("uintptr_t", address(f"epsilon_entry_{number}")))
 
@@ -161,8 +162,6 @@ def hindrance() -> str | None:
 
 
 def _look_for_hindrance() -> str | None:
-    import sysconfig
-
     from epsilon import compiler
 
     if _backend.shim is None:
@@ -171,23 +170,18 @@ def _look_for_hindrance() -> str | None:
         return "this platform has no compiled entries"
     if not compiler.is_there():
         return f"there is no C compiler {' '.join(compiler.command())!r}"
-    if not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")):
-        return f"Python's headers are missing: there is no Python.h in {sysconfig.get_path('include')}"
     return None
 
 
 def _build(shapes: Sequence[str]) -> None:
     """Build the entries of these shapes in one library, and put it into the index."""
     global _index
-    import sysconfig
-
     from epsilon import cache, compiler
     from epsilon.trampolines import source
 
     if hindrance():
         raise CompilerError(hindrance())
-    folders = sorted({sysconfig.get_path("include"), sysconfig.get_path("platinclude")})
-    options = ["-fvisibility=default", "-fno-plt", *(f"-I{folder}" for folder in folders)]
+    options = ["-fvisibility=default", "-fno-plt"]
     what = f"the entries of {len(shapes)} signatures" if len(shapes) > 1 else f"the entry of {shapes[0]}"
     path = compiler.build(source(shapes, layout()), what=what, options=options)
     library = os.path.basename(path)

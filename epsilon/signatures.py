@@ -293,7 +293,7 @@ class Registry(Mapping):
 
         Gives the signatures that have none, each with the reason: they are called as before.  A function that was
         called already keeps its entry until its ``strategy`` is asked for.  Raises ``CompilerError`` without a C
-        compiler, Python's headers or the shim.
+        compiler or the shim.
         """
         from epsilon import entries
 

@@ -72,9 +72,8 @@ def _letter(ctype: CType, result: bool, eightbytes: bool) -> tuple[str, str]:
 # --- the text ---------------------------------------------------------------------------------------------------------
 
 _PRELUDE = r"""
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
 #include <errno.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -83,8 +82,32 @@ _PRELUDE = r"""
 #define INLINE static inline __attribute__((always_inline))
 #define AT(T, object, offset) (*(T *)((char *)(object) + (offset)))
 
-_Static_assert(PY_VERSION_HEX >> 16 == PYTHON >> 16, "made for another Python");
 const char epsilon_made_for[] = MADE_FOR;
+
+/* --- Python, of which the shim knows where things lie: its headers need not be there ---------------------------------- */
+
+typedef struct PyObject PyObject;
+typedef struct Thread Thread;
+typedef PyObject *(*vectorcallfunc)(PyObject *, PyObject *const *, size_t, PyObject *);
+extern char PyLong_Type[], PyFloat_Type[], PyUnicode_Type[], PyBytes_Type[];
+extern char _Py_NoneStruct[], _Py_TrueStruct[], _Py_FalseStruct[];
+extern Thread *PyEval_SaveThread(void);
+extern void PyEval_RestoreThread(Thread *);
+extern PyObject *PyLong_FromLong(long), *PyLong_FromUnsignedLong(unsigned long), *PyFloat_FromDouble(double);
+
+#define NONE ((PyObject *)_Py_NoneStruct)
+#define TRUTH ((PyObject *)_Py_TrueStruct)
+#define FALSEHOOD ((PyObject *)_Py_FalseStruct)
+#define IS(object, type) (AT(char *, object, OBJECT_TYPE) == (type))
+
+/* Another reference to None, a truth or a small int: Python 3.12 does not count them (PEP 683). */
+INLINE PyObject *
+another(PyObject *object)
+{
+    if (!IMMORTAL)
+        AT(ptrdiff_t, object, OBJECT_COUNT)++;
+    return object;
+}
 
 /* what the shim lends */
 typedef struct {
@@ -96,31 +119,56 @@ typedef struct {
     PyObject *(*failed)(void *, PyObject *, PyObject *const *, char *, PyObject *const *);
     int (*leave)(void *);
     PyObject *cdata, *void_pointer;
-    Py_ssize_t record, number;
+    ptrdiff_t record, number;
 } Api;
 _Static_assert(sizeof(Api) == API_SIZE, "made for another shim");
 static Api api;
+
+typedef struct Record {
+    struct Record *previous;
+    Thread *state; /* NULL: the GIL is kept, and nobody asked yet whose it is */
+    PyObject *exception;
+} Record;
+_Static_assert(sizeof(Record) == RECORD_SIZE, "made for another shim");
+
+/* --- values: 1 if it is plain and done, 0 if it is a matter for the general entry --------------------------------- */
+
+/* The value of an int of one digit. */
+INLINE int
+whole(PyObject *object, int64_t *value)
+{
+    if (UNLIKELY(!IS(object, PyLong_Type)))
+        return 0;
+    int64_t digit = AT(LONG_DIGIT_TYPE, object, LONG_DIGIT);
+#if LONG_TAGGED /* since Python 3.12: the number of digits, and two bits of 1 - sign below */
+    uint64_t tag = AT(uint64_t, object, LONG_TAG);
+    if (UNLIKELY(tag >= 2 << LONG_TAG_BITS))
+        return 0;
+    *value = (1 - (int64_t)(tag & LONG_SIGN_MASK)) * digit;
+#else /* the number of digits, negative for a negative int */
+    ptrdiff_t size = AT(ptrdiff_t, object, LONG_TAG);
+    if (UNLIKELY((size_t)size + 1 > 2))
+        return 0;
+    *value = size * digit;
+#endif
+    return 1;
+}
 
 /* The small ints, where this Python has them in a row: looked at, one after the other, when the library is loaded. */
 static char *small_ints;
 static uint64_t small_count;
 #define SMALLEST (-5)
-#define SMALL_SIZE sizeof(PyLongObject)
+#define SMALL_COUNT 262
 
-void
-epsilon_begin(const Api *lent)
+static void
+look_for_small_ints(void)
 {
-    api = *lent;
-    PyObject *first = PyLong_FromLong(SMALLEST);
-    for (int n = 0; n < 262; n++) {
-        PyObject *one = PyLong_FromLong(SMALLEST + n);
-        int fits = one && (char *)one == (char *)first + (size_t)n * SMALL_SIZE;
-        Py_XDECREF(one);
-        if (!fits)
+    char *first = (char *)PyLong_FromLong(SMALLEST);
+    for (int n = 1; n < SMALL_COUNT; n++)
+        if ((char *)PyLong_FromLong(SMALLEST + n) != first + (size_t)n * LONG_SIZE) /* which is kept: they live for ever */
             return;
-    }
-    small_ints = (char *)first; /* a reference is kept */
-    small_count = 262;
+    small_ints = first;
+    small_count = SMALL_COUNT;
 }
 
 INLINE PyObject *
@@ -128,34 +176,26 @@ integer(long number)
 {
     uint64_t index = (uint64_t)number - SMALLEST;
     if (LIKELY(index < small_count))
-        return Py_NewRef((PyObject *)(small_ints + index * SMALL_SIZE));
+        return another((PyObject *)(small_ints + index * LONG_SIZE));
     return PyLong_FromLong(number);
 }
 
-typedef struct Record {
-    struct Record *previous;
-    PyThreadState *state; /* NULL: the GIL is kept, and nobody asked yet whose it is */
-    PyObject *exception;
-} Record;
-_Static_assert(sizeof(Record) == RECORD_SIZE, "made for another shim");
-
-/* --- values: 1 if it is plain and done, 0 if it is a matter for the general entry --------------------------------- */
-
-INLINE int
-whole(PyObject *object, int64_t *value)
+/* Whether things lie where they are said to; nothing is called before it is known. */
+int
+epsilon_begin(const Api *lent)
 {
-    if (UNLIKELY(!PyLong_CheckExact(object)))
+    static const long numbers[] = {0, 1, -1, 1000, -1000, 32767, -32767};
+    api = *lent;
+    int64_t value;
+    for (size_t n = 0; n < sizeof numbers / sizeof *numbers; n++) {
+        PyObject *number = PyLong_FromLong(numbers[n]);
+        if (!number || !whole(number, &value) || value != numbers[n])
+            return 0;
+    }
+    PyObject *large = PyLong_FromLong(1L << 62), *real = PyFloat_FromDouble(2.5);
+    if (!large || whole(large, &value) || !real || !IS(real, PyFloat_Type) || AT(double, real, FLOAT_VALUE) != 2.5)
         return 0;
-#if PY_VERSION_HEX >= 0x030C0000
-    if (UNLIKELY(!PyUnstable_Long_IsCompact((PyLongObject *)object)))
-        return 0;
-    *value = PyUnstable_Long_CompactValue((PyLongObject *)object);
-#else
-    Py_ssize_t size = Py_SIZE(object); /* the number of digits, negative for a negative int */
-    if (UNLIKELY((size_t)size + 1 > 2))
-        return 0;
-    *value = size * (int64_t)((PyLongObject *)object)->ob_digit[0];
-#endif
+    look_for_small_ints();
     return 1;
 }
 
@@ -184,17 +224,17 @@ INLINE int
 to_bool(PyObject *value, uint8_t *to, const void *converter)
 {
     (void)converter;
-    *to = value == Py_True;
-    return LIKELY(value == Py_True || value == Py_False);
+    *to = value == TRUTH;
+    return LIKELY(value == TRUTH || value == FALSEHOOD);
 }
 
 INLINE int
 to_d(PyObject *value, double *to, const void *converter)
 {
     (void)converter;
-    if (UNLIKELY(!PyFloat_CheckExact(value)))
+    if (UNLIKELY(!IS(value, PyFloat_Type)))
         return 0;
-    *to = ((PyFloatObject *)value)->ob_fval;
+    *to = AT(double, value, FLOAT_VALUE);
     return 1;
 }
 
@@ -202,9 +242,9 @@ INLINE int
 to_f(PyObject *value, float *to, const void *converter)
 {
     (void)converter;
-    if (UNLIKELY(!PyFloat_CheckExact(value)))
+    if (UNLIKELY(!IS(value, PyFloat_Type)))
         return 0;
-    *to = (float)((PyFloatObject *)value)->ob_fval;
+    *to = (float)AT(double, value, FLOAT_VALUE);
     return 1;
 }
 
@@ -212,10 +252,10 @@ INLINE int
 to_z(PyObject *value, const char **to, const void *converter)
 {
     (void)converter;
-    if (UNLIKELY(!PyUnicode_CheckExact(value)) || UNLIKELY(!PyUnicode_IS_COMPACT_ASCII(value)))
+    if (UNLIKELY(!IS(value, PyUnicode_Type)) || UNLIKELY(~AT(uint32_t, value, TEXT_STATE) & TEXT_ASCII))
         return 0;
-    const char *text = (const char *)((PyASCIIObject *)value + 1);
-    size_t length = (size_t)PyUnicode_GET_LENGTH(value);
+    const char *text = (const char *)value + TEXT_DATA;
+    size_t length = AT(size_t, value, TEXT_LENGTH);
     *to = text;
     if (length < 8 || length > 16)
         return LIKELY(strlen(text) == length);
@@ -233,17 +273,17 @@ to_z(PyObject *value, const char **to, const void *converter)
 static __attribute__((noinline)) void *
 address_in(PyObject *value, PyObject *wanted)
 {
-    if ((PyObject *)Py_TYPE(value) != api.cdata)
+    if (!IS(value, (char *)api.cdata))
         return NOT_PLAIN;
-    PyObject *type = AT(PyObject *, value, sizeof(PyObject));
-    return type == wanted || type == api.void_pointer ? AT(void *, value, sizeof(PyObject) + sizeof(PyObject *)) : NOT_PLAIN;
+    PyObject *type = AT(PyObject *, value, OBJECT_SIZE);
+    return type == wanted || type == api.void_pointer ? AT(void *, value, OBJECT_SIZE + sizeof(void *)) : NOT_PLAIN;
 }
 
 INLINE int
 to_pointer(PyObject *value, void **to, PyObject *wanted)
 {
     *to = NULL;
-    return LIKELY(value == Py_None) || LIKELY((*to = address_in(value, wanted)) != NOT_PLAIN);
+    return LIKELY(value == NONE) || LIKELY((*to = address_in(value, wanted)) != NOT_PLAIN);
 }
 INLINE int
 to_p(PyObject *value, void **to, const void *converter)
@@ -256,8 +296,8 @@ INLINE int
 to_y(PyObject *value, void **to, const void *converter)
 {
     (void)converter;
-    *to = PyBytes_CheckExact(value) ? PyBytes_AS_STRING(value) : NULL;
-    return LIKELY(*to != NULL) || value == Py_None;
+    *to = IS(value, PyBytes_Type) ? (char *)value + BYTES_VALUE : NULL;
+    return LIKELY(*to != NULL) || value == NONE;
 }
 
 INLINE int
@@ -265,14 +305,14 @@ to_Y(PyObject *value, void **to, const void *converter)
 {
     (void)converter;
     *to = NULL;
-    return LIKELY(value == Py_None);
+    return LIKELY(value == NONE);
 }
 
 /* A struct of the parameter's own class, which has not ended. */
 INLINE int
 to_struct(PyObject *value, void *to, size_t size, const void *converter)
 {
-    if (UNLIKELY((PyObject *)Py_TYPE(value) != AT(PyObject *, converter, CONVERTER_MAKE)))
+    if (UNLIKELY(!IS(value, AT(char *, converter, CONVERTER_MAKE))))
         return 0;
     void *root = AT(void *, value, GUARDED_ROOT);
     if (UNLIKELY(AT(char, root ? root : value, GUARDED_ENDED)))
@@ -302,7 +342,7 @@ RESULT(i, int32_t, 'i', integer(result))
 RESULT(I, uint32_t, 'I', integer((long)result))
 RESULT(q, int64_t, 'q', integer((long)result))
 RESULT(Q, uint64_t, 'Q', LIKELY((int64_t)result >= 0) ? integer((long)result) : PyLong_FromUnsignedLong(result))
-RESULT(bool, uint8_t, '?', PyBool_FromLong(result))
+RESULT(bool, uint8_t, '?', another(result ? TRUTH : FALSEHOOD))
 RESULT(d, double, 'd', PyFloat_FromDouble(result))
 RESULT(f, float, 'f', PyFloat_FromDouble(result))
 #define from_z(converter, result) api.from_word(converter, (uintptr_t)(result))
@@ -321,7 +361,7 @@ RESULT(f, float, 'f', PyFloat_FromDouble(result))
     AT(void *, AT(char *, TRAMPOLINE, TRAMPOLINE_PARAMETERS) + (index) * PARAMETER_SIZE, PARAMETER_CONVERTER)
 #define OF_RESULT AT(void *, TRAMPOLINE, TRAMPOLINE_RESULT)
 #define BEGIN(COUNT) \
-    if (UNLIKELY(PyVectorcall_NARGS(nargsf) != COUNT) || UNLIKELY(kwnames != NULL) || UNLIKELY(AT(char, CELL, CELL_CLOSED))) \
+    if (UNLIKELY((nargsf & SIZE_MAX >> 1) != COUNT) || UNLIKELY(kwnames != NULL) || UNLIKELY(AT(char, CELL, CELL_CLOSED))) \
         return api.general(self, args, nargsf, kwnames);
 #define TO(LETTER, NAME, INDEX) \
     if (UNLIKELY(!to_##LETTER(args[INDEX], &NAME, CONVERTER(INDEX)))) \
@@ -331,7 +371,7 @@ RESULT(f, float, 'f', PyFloat_FromDouble(result))
         return api.general(self, args, nargsf, kwnames);
 /* In the air from here to LAND: nothing but C runs on this thread, and callbacks, which find the record. */
 #define FLY \
-    AT(Py_ssize_t, CELL, CELL_INFLIGHT)++; \
+    AT(ptrdiff_t, CELL, CELL_INFLIGHT)++; \
     AT(unsigned long long, TRAMPOLINE, TRAMPOLINE_CALLS)++; \
     char *thread = __builtin_thread_pointer(); \
     Record **current = &AT(Record *, thread, api.record); \
@@ -359,7 +399,7 @@ RESULT(f, float, 'f', PyFloat_FromDouble(result))
     else if (!critical && AT(char, self, FUNCTION_CHECK) && UNLIKELY(!PASSES(AT(char, self, FUNCTION_CHECK), r))) \
         value = api.failed(self, value, args, NULL, NULL);
 #define END \
-    if (--AT(Py_ssize_t, CELL, CELL_INFLIGHT) == 0 && UNLIKELY(AT(char, CELL, CELL_CLOSED))) \
+    if (--AT(ptrdiff_t, CELL, CELL_INFLIGHT) == 0 && UNLIKELY(AT(char, CELL, CELL_CLOSED))) \
         api.leave(CELL); \
     return value;
 
@@ -395,6 +435,7 @@ def source(shapes: Iterable[str], layout: Mapping[str, int]) -> str:
     from epsilon.compiler import literal
 
     lines = [f"#define {name} {value}" for name, value in layout.items()]
+    lines.append(f"#define LONG_DIGIT_TYPE uint{8 * layout['LONG_DIGIT_SIZE']}_t")
     lines.append(f"#define MADE_FOR {literal(made_for(layout))}")
     lines.append(_PRELUDE)
     structs: dict[str, str] = {}
@@ -421,7 +462,7 @@ def _entry(number: int, shape: str, structs: dict[str, str]) -> str:
     lines.append("    LAND {")
     plain = result[0] == "s"
     if result == "v":
-        lines += ["        value = Py_NewRef(Py_None);", "        if (0)", "            ;", "        CHECKED(0)"]
+        lines += ["        value = another(NONE);", "        if (0)", "            ;", "        CHECKED(0)"]
     elif plain:
         lines += ["        value = api.from_memory(OF_RESULT, &result);",
                   "        NAMED_IF_WRONG"]  # fmt: skip
