@@ -1,8 +1,9 @@
 """Which implementation of floor 0 this process uses: the C shim, or cffi's ABI mode in Python.
 
 Both offer the same names (``Cell Converter Trampoline Function Callback Guarded …``); everything above asks this module
-and nothing else.  ``EPSILON_STRATEGY`` forces a strategy for the whole process: ``compiled``, ``registers`` or ``libffi``
-(shim), ``cffi`` (no shim).  Unset, each signature takes the best one it fits; compiled where that was done already.
+and nothing else.  ``EPSILON_STRATEGY`` forces a strategy for the whole process: ``compiled``, ``registers`` or
+``libffi`` (shim), ``cffi`` (no shim).  Unset, each signature takes the best one it fits; ``compiled`` where it was
+compiled already.
 """
 
 from __future__ import annotations

@@ -58,7 +58,9 @@ class Signature:
     <Signature unsigned long (const char *)>
     """
 
-    __slots__ = ("__weakref__", "_calls_back", "_trampoline", "abi", "entry", "filled", "parameters", "result", "variadic")
+    __slots__ = (
+        "__weakref__", "_calls_back", "_trampoline", "abi", "entry", "filled", "parameters", "result", "variadic",
+    )  # fmt: skip
     #: the parameters that take no argument because an array's length goes there, as indices
     filled: frozenset[int]
     result: CType

@@ -33,7 +33,7 @@ def shape_of(signature: Signature, eightbytes: bool) -> tuple[str, str]:
     >>> shape_of(Signature("int", ["double", "string"]), True)
     ('i(d,z)', '')
     >>> shape_of(Signature("void", [("out", "int")]), True)
-    ('', 'parameter 1, :out int, is more than a value')
+    ('', 'parameter 1, int *, is more than a value')
     """
     if signature.variadic:
         return "", "it is variadic"
@@ -84,7 +84,7 @@ _PRELUDE = r"""
 
 const char epsilon_made_for[] = MADE_FOR;
 
-/* --- Python, of which the shim knows where things lie: its headers need not be there ---------------------------------- */
+/* --- Python, of which the shim knows where things lie: its headers need not be there -------------------- */
 
 typedef struct PyObject PyObject;
 typedef struct Thread Thread;
@@ -165,7 +165,7 @@ look_for_small_ints(void)
 {
     char *first = (char *)PyLong_FromLong(SMALLEST);
     for (int n = 1; n < SMALL_COUNT; n++)
-        if ((char *)PyLong_FromLong(SMALLEST + n) != first + (size_t)n * LONG_SIZE) /* which is kept: they live for ever */
+        if ((char *)PyLong_FromLong(SMALLEST + n) != first + (size_t)n * LONG_SIZE) /* kept: they live for ever */
             return;
     small_ints = first;
     small_count = SMALL_COUNT;
@@ -267,8 +267,8 @@ to_z(PyObject *value, const char **to, const void *converter)
     return LIKELY(!((first | last) & 0x8080808080808080u));
 }
 
-/* The address in a pointer that owns nothing, if it is of that type or a `void *`: cffi's object is its head, its type and
- * the address. */
+/* The address in a pointer that owns nothing, if it is of that type or a `void *`: cffi's object is its head, its type
+ * and the address. */
 #define NOT_PLAIN ((void *)-1)
 static __attribute__((noinline)) void *
 address_in(PyObject *value, PyObject *wanted)
@@ -321,7 +321,7 @@ to_struct(PyObject *value, void *to, size_t size, const void *converter)
     return 1;
 }
 
-/* --- results: a converter may have got a Python function behind it since, which changes its letter ------------------- */
+/* --- results: a converter may have got a Python function behind it since, which changes its letter ------- */
 
 #define RESULT(LETTER, T, CODE, MADE) \
     INLINE PyObject *from_##LETTER(void *converter, T result) \
@@ -352,7 +352,7 @@ RESULT(f, float, 'f', PyFloat_FromDouble(result))
 /* what a good result is: CHECK_NONNEGATIVE …, in the order of shim.h */
 #define PASSES(check, r) ((check) == 1 ? (r) >= 0 : (check) == 2 ? (r) > 0 : (check) == 3 ? (r) != 0 : (r) == 0)
 
-/* --- the call ------------------------------------------------------------------------------------------------------- */
+/* --- the call ---------------------------------------------------------------------------------------- */
 
 /* read again after the call: to load is cheaper than to keep a register over it */
 #define CELL AT(void *, self, FUNCTION_CELL)
@@ -361,7 +361,8 @@ RESULT(f, float, 'f', PyFloat_FromDouble(result))
     AT(void *, AT(char *, TRAMPOLINE, TRAMPOLINE_PARAMETERS) + (index) * PARAMETER_SIZE, PARAMETER_CONVERTER)
 #define OF_RESULT AT(void *, TRAMPOLINE, TRAMPOLINE_RESULT)
 #define BEGIN(COUNT) \
-    if (UNLIKELY((nargsf & SIZE_MAX >> 1) != COUNT) || UNLIKELY(kwnames != NULL) || UNLIKELY(AT(char, CELL, CELL_CLOSED))) \
+    if (UNLIKELY((nargsf & SIZE_MAX >> 1) != COUNT) || UNLIKELY(kwnames != NULL) || \
+        UNLIKELY(AT(char, CELL, CELL_CLOSED))) \
         return api.general(self, args, nargsf, kwnames);
 #define TO(LETTER, NAME, INDEX) \
     if (UNLIKELY(!to_##LETTER(args[INDEX], &NAME, CONVERTER(INDEX)))) \
@@ -410,12 +411,15 @@ RESULT(f, float, 'f', PyFloat_FromDouble(result))
     { \
         return call_##NUMBER(self, args, nargsf, kwnames, CRITICAL); \
     }
-/* One body for functions that keep the GIL and ask for nothing else, and one that looks at the flags: beside what it takes
- * to give up the GIL, that is nothing.  By whether there are options, and whether the GIL is kept. */
+/* One body for functions that keep the GIL and ask for nothing else, and one that looks at the flags: beside what it
+ * takes to give up the GIL, that is nothing.  By whether there are options, and whether the GIL is kept. */
 #define ENTRIES(NUMBER) \
     ENTRY(any, NUMBER, 0) \
     ENTRY(critical, NUMBER, 1) \
-    const vectorcallfunc epsilon_entry_##NUMBER[2][2] = {{any_##NUMBER, critical_##NUMBER}, {any_##NUMBER, any_##NUMBER}};
+    const vectorcallfunc epsilon_entry_##NUMBER[2][2] = { \
+        {any_##NUMBER, critical_##NUMBER}, \
+        {any_##NUMBER, any_##NUMBER}, \
+    };
 /* a struct's check is the general entry's */
 static PyObject *general(PARAMETERS) { return api.general(self, args, nargsf, kwnames); }
 #define PLAIN_ENTRIES(NUMBER) \
@@ -483,7 +487,7 @@ def _size(letter: str) -> int:
 
 
 def _c_type(letter: str, structs: dict[str, str]) -> str:
-    """C's type; of a struct, one that is passed as it is: of the same size, and the same eightbytes (System V §3.2.3)."""
+    """C's type; of a struct, one that is passed as it is: of its size and its eightbytes (System V §3.2.3)."""
     if letter[0] != "s":
         return _TYPES[letter]
     if letter not in structs:

@@ -48,8 +48,9 @@ PROTOTYPES = """
 typedef struct { double x, y; } point;
 typedef struct { int a; float b; char c; } mixed;
 typedef struct { long a, b, c; } big;
-signed char sc(signed char a); unsigned char uc(unsigned char a); short sh(short a); unsigned short us(unsigned short a);
-int in(int a); unsigned un(unsigned a); long lo(long a); unsigned long ul(unsigned long a); _Bool bo(_Bool a);
+signed char sc(signed char a); unsigned char uc(unsigned char a); short sh(short a);
+unsigned short us(unsigned short a); int in(int a);
+unsigned un(unsigned a); long lo(long a); unsigned long ul(unsigned long a); _Bool bo(_Bool a);
 float fl(float a); double db(double a); const char *st(const char *a); void *vp(void *a); point *pp(point *a);
 point sp(point a); mixed sm(mixed a); big sb(big a); void nothing(void);
 long many(int a, long b, double c, int d, long e, float f, int g, long h, double i, short j, unsigned char k, point l);
@@ -61,16 +62,15 @@ c = epsilon.lib_open(sys.argv[1]).declare({PROTOTYPES!r})
 numbers = [0, 1, -1, 5, 127, 128, 255, 256, -128, -129, 32767, 32768, 65535, 65536, 2**30 - 1, 2**30, 2**31 - 1, 2**31,
            -2**30, -2**31, -2**31 - 1, 2**32 - 1, 2**32, 2**63 - 1, 2**63, -2**63, -2**63 - 1, 2**64 - 1, 2**64, 10**30]
 texts = ["", "a", "seven b", "eight by", "nine byte", "sixteen bytes ..", "seventeen bytes .", "x" * 24, "x" * 25,
-         "x" * 100, "a\\0b", "\\0", "eight\\0by", "sixteen bytes\\0..", "last is zero..\\0", "é", "日本", "\\udcff", b"bytes",
-         b"nul\\0"]
+         "x" * 100, "a\\0b", "\\0", "eight\\0by", "sixteen bytes\\0..", "last is zero..\\0", "é", "日本",
+         "\\udcff", b"bytes", b"nul\\0"]
 others = [True, False, None, 1.5, -0.0, float("inf"), 1e300, 1j, [], (), object, "1", b"", bytearray(8), Ellipsis]
 point, mixed, big = c.structs["point"], c.structs["mixed"], c.structs["big"]
 values = [*numbers, *texts, *others, point(x=1, y=2), mixed(a=1, b=2.5, c=3), big(a=1, b=2, c=3), {{"x": 1, "y": 2}}]
 
 def shown(value):
-    if isinstance(value, (point, mixed, big)):
-        return repr(value)
-    return repr(value) if not hasattr(value, "__class__") or type(value).__module__ == "builtins" else type(value).__name__
+    plain = isinstance(value, (point, mixed, big)) or type(value).__module__ == "builtins"
+    return repr(value) if plain else type(value).__name__
 
 def attempt(function, *arguments, **named):
     try:
