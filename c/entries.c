@@ -7,7 +7,11 @@
  */
 #include "jump.h"
 
-#if defined(__linux__) && HAVE_REGISTERS /* the two thread-local variables lie at a fixed distance from the thread pointer */
+#ifndef __has_builtin
+#define __has_builtin(x) 0
+#endif
+/* the two thread-local variables lie at a fixed distance from the thread pointer there */
+#if defined(__linux__) && HAVE_REGISTERS && !defined(Py_GIL_DISABLED) && __has_builtin(__builtin_thread_pointer)
 
 /* The same struct is written in epsilon/trampolines.py. */
 typedef struct {

@@ -54,7 +54,7 @@ def prepare(signature: Signature) -> None:
     if not is_wanted() or signature in reasons or signature._trampoline is None:
         return
     build = _backend.strategy == "compiled"
-    if not build and _index is None and not _anything_there():
+    if not build and not _anything_there():
         return
     with _lock:
         shape, reason = _shape(signature)
@@ -66,7 +66,7 @@ def prepare(signature: Signature) -> None:
             if not place and build:
                 _build([shape])
                 place = _find(shape)
-        except ForeignError as error:
+        except (ForeignError, OSError) as error:
             reasons[signature] = str(error)
             return
         if place:
@@ -82,8 +82,10 @@ def _shape(signature: Signature) -> tuple[str, str]:
 
 
 def _anything_there() -> bool:
-    """Whether the cache has an index: one ``stat``, and no import where it has none."""
+    """Whether the cache has entries: one ``stat`` for each process, and no import where it has none."""
     global _index
+    if _index is not None:
+        return bool(_index)
     named = os.environ.get("EPSILON_CACHE")
     if not named:
         root = os.environ.get("XDG_CACHE_HOME", "").strip() or os.path.expanduser("~/.cache")
@@ -107,7 +109,7 @@ def _find(shape: str) -> int:
     found = _loaded.get(shape)
     if found is not None:
         return found
-    if not _index:
+    if _index is None:
         _index = _read_index()
     if shape not in _index:
         return 0

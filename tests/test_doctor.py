@@ -52,7 +52,7 @@ def test_the_doctor_says_which_pages_callbacks_are_in(capsys):
     text = doctor.callback_pages()
     callback = epsilon.make_callback(lambda *numbers: 0, "int", ["int"] * 20)  # needs the stack: no thunk
     allowed = None
-    for line in Path("/proc/self/maps").read_text().splitlines():
+    for line in Path("/proc/self/maps").read_text(errors="replace").splitlines():
         first, end = (int(number, 16) for number in line.split()[0].split("-"))
         if first <= callback.address < end:
             allowed = line.split()[1]

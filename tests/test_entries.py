@@ -145,7 +145,8 @@ def test_a_damaged_library_is_not_loaded(place):
 
 
 def test_nothing_of_it_is_imported_where_nothing_was_compiled(place):
-    code = "import epsilon, sys; epsilon.lib_open('libc').bind('int abs(int)')(-5)\n"
+    code = "import epsilon, sys; libc = epsilon.lib_open('libc'); libc.bind('int abs(int)')(-5)\n"
+    code += "libc.bind('long labs(long)')(-5)\n"
     code += "print(sorted({'epsilon.cache', 'epsilon.compiler', 'epsilon.trampolines'} & set(sys.modules)))"
     assert run_child(code, EPSILON_STRATEGY="") == "[]\n"
     code = "import epsilon, sys; epsilon.lib_open('libc').bind('int abs(int)'); print('epsilon.entries' in sys.modules)"
