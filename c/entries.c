@@ -124,7 +124,7 @@ shim_lend(PyObject *Py_UNUSED(module), PyObject *address)
 }
 
 /* adopt(trampoline, address): the entries at that address are those of the trampoline's functions, from their first call
- * on; of none, for address 0. */
+ * on; False where a call is more than its values, and so the general entry's. */
 PyObject *
 shim_adopt(PyObject *Py_UNUSED(module), PyObject *args)
 {
@@ -135,12 +135,10 @@ shim_adopt(PyObject *Py_UNUSED(module), PyObject *args)
     void *entries = PyLong_AsVoidPtr(address);
     if (!entries && PyErr_Occurred())
         return NULL;
-    if (t->counted || t->outputs || t->owned || t->gives || t->foreign || t->fixed >= 0) {
-        PyErr_SetString(PyExc_SystemError, "this signature is the general entry's");
-        return NULL;
-    }
+    if (t->counted || t->outputs || t->owned || t->gives || t->foreign || t->fixed >= 0)
+        Py_RETURN_FALSE;
     t->compiled = entries;
-    Py_RETURN_NONE;
+    Py_RETURN_TRUE;
 }
 
 #else

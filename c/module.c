@@ -108,7 +108,7 @@ static PyMethodDef methods[] = {
     {"set_errno", shim_set_errno, METH_O, "Set what errno() gives on this thread."},
     {"layout", shim_layout, METH_NOARGS, "layout() → {name: number}: what generated C has to know; None where there is none."},
     {"lend", shim_lend, METH_O, "lend(address) → bool: give what generated C calls to the library whose function that is."},
-    {"adopt", shim_adopt, METH_VARARGS, "adopt(trampoline, address): the entries there are those of its functions."},
+    {"adopt", shim_adopt, METH_VARARGS, "adopt(trampoline, address) → bool: the entries there are those of its functions."},
     {"own_calls", shim_own_calls, METH_NOARGS, "This thread's foreign calls in progress, for leave_to."},
     {"leave_to", shim_leave_to, METH_VARARGS, "Leave an exception to the foreign call that a thread is in, if any."},
     {NULL, NULL, 0, NULL},

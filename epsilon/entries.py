@@ -69,8 +69,8 @@ def prepare(signature: Signature) -> None:
         except (ForeignError, OSError) as error:
             reasons[signature] = str(error)
             return
-        if place:
-            _backend.shim.adopt(signature._trampoline, place)
+        if place and not _backend.shim.adopt(signature._trampoline, place):
+            reasons[signature] = "it is more than its values"
 
 
 def _shape(signature: Signature) -> tuple[str, str]:

@@ -10,6 +10,8 @@ same.  It is written from the signature's *shape*: the letters of its conversion
 
 from __future__ import annotations
 
+from epsilon.typesystem import array_of, bounded
+
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -41,6 +43,9 @@ def shape_of(signature: Signature, eightbytes: bool) -> tuple[str, str]:
         return "", f"its calling convention is {signature.abi}"
     if len(signature.parameters) > _MOST_PARAMETERS:
         return "", f"it has more than {_MOST_PARAMETERS} parameters"
+    parameters = signature.parameters
+    if any(array_of(one) is not None for one in parameters) or bounded(signature.result, parameters):
+        return "", "its arrays are prepared in Python"
     letters = []
     for index, parameter in enumerate((signature.result, *signature.parameters)):
         letter, reason = _letter(parameter, index == 0, eightbytes)
