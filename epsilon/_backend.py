@@ -47,6 +47,25 @@ def asked_by_doctor() -> bool:
     return command[1:] == ["doctor"] and os.path.basename(command[0]) == "epsilon"
 
 
+#: the folder of compiled entries in the cache, and whether this process saw it; None until it looked
+ENTRIES = "entries"
+entries_there: bool | None = None
+
+
+def may_have_entries() -> bool:
+    """Whether a function may have a compiled entry: one ``stat`` in each process, where nothing was ever compiled."""
+    global entries_there
+    if shim is None or strategy not in (None, "compiled"):
+        return False
+    if entries_there is None:
+        place = os.environ.get("EPSILON_CACHE")
+        if not place:  # as cache.default_directory has it on Linux; elsewhere there are no entries
+            root = os.environ.get("XDG_CACHE_HOME", "").strip() or os.path.expanduser("~/.cache")
+            place = os.path.join(root, "epsilon")
+        entries_there = strategy == "compiled" or os.path.exists(os.path.join(place, ENTRIES))
+    return entries_there
+
+
 if strategy == "cffi":
     why_no_shim = "EPSILON_STRATEGY=cffi asks for cffi's ABI mode"
 else:

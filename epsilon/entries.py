@@ -1,10 +1,11 @@
 """Compiled entries, as they are found again: which shapes of signature have one, and in which library of the cache.
 
-A function asks at its first call.  Where nothing was ever compiled, the answer is one ``stat``.  Else the index, which
-is read once, leads from the shape to the library; with ``EPSILON_STRATEGY=compiled`` a missing one is built.
+A function asks at its first call.  Where nothing was ever compiled, the answer is one ``stat`` (``_backend``).  Else
+the index, which is read once, leads from the shape to the library; with ``EPSILON_STRATEGY=compiled`` a missing one is
+built.
 ``registry.compile()`` and ``epsilon compile`` build many at once, in one library.
 
-It stands before each first call: little is imported at the top.
+It stands before first calls: little is imported at the top.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from epsilon.signatures import Signature
 
-KIND = "entries"
+KIND = _backend.ENTRIES
 _lock = RLock()
 #: shape → the address of its entries
 _loaded: dict[str, int] = {}
@@ -44,18 +45,11 @@ def layout() -> dict[str, int]:
     return _layout
 
 
-def is_wanted() -> bool:
-    """Whether functions of this process take compiled entries where there are any."""
-    return _backend.shim is not None and _backend.strategy in (None, "compiled")
-
-
 def prepare(signature: Signature) -> None:
     """Give a signature's trampoline its compiled entries, if there are any; build them, if that is the strategy."""
-    if not is_wanted() or signature in reasons or signature._trampoline is None:
+    if signature in reasons or signature._trampoline is None:
         return
     build = _backend.strategy == "compiled"
-    if not build and not _anything_there():
-        return
     with _lock:
         shape, reason = _shape(signature)
         if reason:
@@ -79,21 +73,6 @@ def _shape(signature: Signature) -> tuple[str, str]:
     if not layout():
         return "", hindrance() or ""
     return shape_of(signature, bool(layout()["EIGHTBYTES"]))
-
-
-def _anything_there() -> bool:
-    """Whether the cache has entries: one ``stat`` for each process, and no import where it has none."""
-    global _index
-    if _index is not None:
-        return bool(_index)
-    named = os.environ.get("EPSILON_CACHE")
-    if not named:
-        root = os.environ.get("XDG_CACHE_HOME", "").strip() or os.path.expanduser("~/.cache")
-        named = os.path.join(root, "epsilon")
-    if os.path.exists(os.path.join(named, KIND)):
-        return True
-    _index = {}
-    return False
 
 
 def _name() -> str:
@@ -213,6 +192,7 @@ def compile_all(signatures: Iterable[Signature]) -> dict[Signature, str]:
                 wanted[shape] = None
         if wanted:
             _build(sorted(wanted))
+        _backend.entries_there = True
         for signature in [one for one in reasons if one not in left]:
             del reasons[signature]  # it could not be built when it was wanted first
     return left

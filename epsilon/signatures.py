@@ -124,9 +124,10 @@ class Signature:
 
     def find_entry(self) -> None:
         """Look for the compiled entry, and have the trampoline take it."""
-        from epsilon import entries
+        if _backend.may_have_entries():
+            from epsilon import entries
 
-        entries.prepare(self)
+            entries.prepare(self)
         self.entry = self._trampoline is not None and self._trampoline.strategy == "compiled"
 
     def check_size(self, parameters: tuple[CType, ...]) -> None:

@@ -90,6 +90,13 @@ print(sorted({{function.strategy for function in c.functions.values()}}), file=s
 """
 
 
+@pytest.fixture
+def place(monkeypatch, tmp_path) -> Path:
+    """A cache of the test's own, for children."""
+    monkeypatch.setenv("EPSILON_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
 def told(strategy: str) -> tuple[list[str], str]:
     """What the program prints under a strategy, and which strategies its functions had."""
     path = os.pathsep.join(filter(None, (str(Path(epsilon.__file__).parent.parent), os.environ.get("PYTHONPATH"))))
@@ -101,19 +108,12 @@ def told(strategy: str) -> tuple[list[str], str]:
     return done.stdout.splitlines(), done.stderr.strip()
 
 
-def test_results_and_errors_are_the_same_for_every_value():
+def test_results_and_errors_are_the_same_for_every_value(place):
     compiled, used = told("compiled")
     assert used == "['compiled']"
     plain, _ = told("libffi")
     assert len(compiled) > 800
     assert [pair for pair in zip(compiled, plain, strict=True) if pair[0] != pair[1]] == []
-
-
-@pytest.fixture
-def place(monkeypatch, tmp_path) -> Path:
-    """A cache of the test's own, for children."""
-    monkeypatch.setenv("EPSILON_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
 
 
 def test_a_compiled_entry_is_found_by_itself(place):
@@ -147,7 +147,7 @@ def test_a_damaged_library_is_not_loaded(place):
 def test_nothing_of_it_is_imported_where_nothing_was_compiled(place):
     code = "import epsilon, sys; libc = epsilon.lib_open('libc'); libc.bind('int abs(int)')(-5)\n"
     code += "libc.bind('long labs(long)')(-5)\n"
-    code += "print(sorted({'epsilon.cache', 'epsilon.compiler', 'epsilon.trampolines'} & set(sys.modules)))"
+    code += "print(sorted({'epsilon.cache', 'epsilon.entries', 'epsilon.trampolines'} & set(sys.modules)))"
     assert run_child(code, EPSILON_STRATEGY="") == "[]\n"
     code = "import epsilon, sys; epsilon.lib_open('libc').bind('int abs(int)'); print('epsilon.entries' in sys.modules)"
     assert run_child(code, EPSILON_STRATEGY="") == "False\n"
@@ -341,7 +341,7 @@ unsigned long counted(unsigned long n) { return n; }
 """
 
 
-def test_options_callbacks_and_ends_are_as_ever():
+def test_options_callbacks_and_ends_are_as_ever(place):
     assert "compiled" in run_child(OPTIONS, compile_c(OPTIONS_C), EPSILON_STRATEGY="compiled")
 
 
