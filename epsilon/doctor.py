@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -147,10 +148,13 @@ def callback_pages() -> str:
 
 
 def run_here(code: str, strategy: str) -> subprocess.CompletedProcess[str]:
-    """Run *code* in a child process with that EPSILON_STRATEGY."""
+    """Run *code* in a child process with that EPSILON_STRATEGY; what it compiles is gone afterwards."""
     code = f"import sys; sys.path[:] = {sys.path!r}; {code}"
     environment = {**os.environ, "EPSILON_STRATEGY": strategy}
-    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    with tempfile.TemporaryDirectory(prefix="epsilon-doctor-") as folder:
+        if strategy == "compiled":
+            environment["EPSILON_CACHE"] = os.path.join(folder, "cache")
+        return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
 
 
 def try_strategy(name: str) -> tuple[str, str]:
