@@ -345,6 +345,21 @@ def test_options_callbacks_and_ends_are_as_ever(place):
     assert "compiled" in run_child(OPTIONS, compile_c(OPTIONS_C), EPSILON_STRATEGY="compiled")
 
 
+@pytest.mark.parametrize(
+    ("result", "parameters", "reason"),
+    [
+        ("int", ["int", "..."], "it is variadic"),
+        ("void", [("out", "int")], "parameter 1, int *, is more than a value"),
+        ("void", [("array", "int"), "int"], "its arrays are prepared in Python"),
+        ("object", ["int"], "the result, void *, is more than a value"),
+        ("long double", ["int"], "the result, long double, is a type that is not compiled"),
+        ("int", ["int"] * 65, "it has more than 64 parameters"),
+    ],
+)
+def test_what_is_not_compiled_has_a_reason(result, parameters, reason):
+    assert trampolines.shape_of(epsilon.Signature(result, parameters), True) == ("", reason)
+
+
 def test_no_shape_is_more_than_letters():
     """What reaches the C is made of letters and numbers of our own, never of names."""
     library = epsilon.lib_open("libc").declare(
