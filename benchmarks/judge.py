@@ -10,13 +10,14 @@ from typing import NamedTuple
 from benchmarks import buffers
 from benchmarks.figures import BIND_PROTOTYPE, BIND_TYPES, BYTES, IMPORT, LOAD, MADE, Figure, Measured
 from benchmarks.memories import ALLOCATE, ELEMENTS, FIELDS, POOLED
-from benchmarks.peers import CFFI_ABI, CFFI_API, CRITICAL, CTYPES, DEFAULT, HANDWRITTEN
+from benchmarks.peers import CFFI_ABI, CFFI_API, CRITICAL, CTYPES, DEFAULT, HANDWRITTEN, strategy_row
 from benchmarks.rounds import STATISTICS, Results, Statistic
 from benchmarks.tasks import CALLBACK, QSORT, SHAPES
 from benchmarks.ways import CHECKED, FIXED, PLAIN, STRUCT, THREAD, VARIADIC
 
 CALLS = [shape.symbol for shape in SHAPES]
 CALLS_WITH_ARGUMENTS = CALLS[1:]
+COMPILED_CRITICAL, COMPILED = strategy_row("compiled", CRITICAL), strategy_row("compiled", DEFAULT)
 
 
 @dataclass
@@ -63,6 +64,13 @@ ASKED = (
           lambda of: geometric_mean(of.ratio(task, CRITICAL, HANDWRITTEN) for task in CALLS)),
     Asked("default calls / cffi API mode, worst shape", "<", 1.00, "×",
           lambda of: max(of.ratio(task, DEFAULT, CFFI_API) for task in CALLS)),
+    Asked("compiled :critical calls / hand-written extension, geometric mean", "<=", 1.08, "×",
+          lambda of: geometric_mean(of.ratio(task, COMPILED_CRITICAL, HANDWRITTEN) for task in CALLS)),
+    Asked("compiled :critical calls / the best of nanobind, Cython, pybind11, by that mean", "<", 1.00, "×",
+          lambda of: max(geometric_mean(of.ratio(task, COMPILED_CRITICAL, row) for task in CALLS)
+                         for row in ("nanobind", "Cython", "pybind11") if row in of.results.samples)),
+    Asked("compiled default calls / cffi API mode, worst shape", "<=", 0.92, "×",
+          lambda of: max(of.ratio(task, COMPILED, CFFI_API) for task in CALLS)),
     Asked("ctypes / default calls, worst shape with arguments", ">=", 2.2, "×",
           lambda of: min(of.ratio(task, CTYPES, DEFAULT) for task in CALLS_WITH_ARGUMENTS)),
     Asked("callback in a :critical call / hand-written callback", "<=", 1.35, "×",

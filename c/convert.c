@@ -53,6 +53,14 @@ convert_init(void)
     return 0;
 }
 
+/* The class of pointers that own nothing, and cffi's type `void *`: borrowed. */
+void
+cdata_types(PyObject **type, PyObject **pointer)
+{
+    *type = (PyObject *)cdata_base;
+    *pointer = void_pointer;
+}
+
 int
 is_wide(const Converter *c)
 {

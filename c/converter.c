@@ -200,6 +200,7 @@ static PyMemberDef converter_members[] = {
     {"ctype", T_OBJECT, offsetof(Converter, ctype), READONLY, "the CType"},
     {"pointer_type", T_OBJECT, offsetof(Converter, backend), READONLY, "the cffi type of pointers (to a struct)"},
     {"code", T_CHAR, offsetof(Converter, code), READONLY, "the letter of the conversion"},
+    {"owned", T_BOOL, offsetof(Converter, owned), READONLY, "whether what comes back is the caller's to free"},
     {NULL, 0, 0, 0, NULL},
 };
 

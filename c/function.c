@@ -150,6 +150,12 @@ function_get_address(Function *self, void *Py_UNUSED(closure))
 static PyObject *
 function_get_strategy(Function *self, void *Py_UNUSED(closure))
 {
+    PyObject *done = PyObject_CallMethod(self->declaration, "prepare", NULL); /* as the first call does */
+    if (!done)
+        return NULL;
+    Py_DECREF(done);
+    if (self->address)
+        self->vectorcall = function_entry(self); /* what is compiled since serves from now on */
     return PyObject_GetAttrString((PyObject *)self->trampoline, "strategy");
 }
 

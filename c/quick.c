@@ -249,6 +249,9 @@ function_entry(const Function *f)
     int critical = f->flags & CRITICAL, options = (f->flags & ~CRITICAL) != 0, to_float = t->jump == 'S';
     if (t->fixed >= 0 && t->fixed == t->count)
         return call_variadic;
+    vectorcallfunc compiled = compiled_entry(f);
+    if (compiled)
+        return compiled;
     if (f->address && t->structs && f->cell && !options)
         return critical ? structs_critical : structs_release;
     if (!f->address || !t->plain || !f->cell || f->flags & RETRY || f->check == CHECK_CALLABLE ||

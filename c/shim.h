@@ -162,6 +162,7 @@ typedef struct {
     ffi_type **callback_types;
     char callback_ready;
     unsigned long long calls, callbacks;
+    const vectorcallfunc (*compiled)[2]; /* entries of its functions, by options and GIL, or NULL (entries.c) */
     PyObject *arrays;          /* the Python object that knows its arrays and their lengths (arrays.c), or NULL */
 } Trampoline;
 
@@ -233,7 +234,7 @@ struct Slot {
 
 typedef struct Record {
     struct Record *previous;
-    PyThreadState *state;
+    PyThreadState *state; /* of a compiled entry that keeps the GIL: NULL until somebody wants to know (upcall.c) */
     PyObject *exception; /* parked by a callback */
 } Record;
 
@@ -325,9 +326,16 @@ int to_memory(Converter *c, PyObject *value, void *address, Frame *frame);
 PyObject *from_word(Converter *c, uint64_t word);
 PyObject *from_memory(Converter *c, const void *address);
 int is_wide(const Converter *c);
+void cdata_types(PyObject **type, PyObject **pointer);
 
 /* plan.c */
 int plan_callback(Trampoline *t);
+
+/* entries.c */
+vectorcallfunc compiled_entry(const Function *f);
+PyObject *shim_layout(PyObject *, PyObject *);
+PyObject *shim_lend(PyObject *, PyObject *);
+PyObject *shim_adopt(PyObject *, PyObject *);
 
 /* quick.c */
 vectorcallfunc function_entry(const Function *f);
