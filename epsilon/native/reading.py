@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from epsilon import _backend
 from epsilon.errors import ForeignTypeError, nearest
 from epsilon.expressions import ctype
-from epsilon.native.rules import BOOL, NULL, SIZE, UNKNOWN, NativeError, named, plain
+from epsilon.native.building import native_of
+from epsilon.native.rules import SIZE, UNKNOWN, NativeError, named, parameter_type, plain
 from epsilon.native.source import TAG, head, symbol, unquoted, written
 from epsilon.native.tree import Callee, Node, Variable
-from epsilon.typesystem import VOID, WORDS, Array, CType, FunctionPointer, StructCType, TypeObject
+from epsilon.typesystem import VOID, Array, CType, StructCType, TypeObject
 
 Environment = Callable[[str], Any]
 
@@ -72,7 +74,7 @@ INSTEAD = {
 
 
 class Reader:
-    """Reads one native: ``parameters`` are ``(Lisp name, Python name, type, whether the value is behind it)``."""
+    """Reads one native: ``parameters`` are ``(Lisp name, Python name, type, type of the pointer that C passes to it)``."""
 
     def __init__(self, parameters: list[tuple], result: CType, body: tuple, environment: Environment):
         self.environment = environment
@@ -88,6 +90,8 @@ class Reader:
             variable.parameter = True
             variable.behind = behind
             names[name] = variable
+            if name.endswith("_"):  # a word of C's, in which a prototype has it
+                names.setdefault(name[:-1], variable)
             self.parameters.append(variable)
         for lisp, name in _assigned(body):
             names.setdefault(name, Variable(lisp))
@@ -106,20 +110,14 @@ class Reader:
         """The module's object for a symbol, or for a dotted name that begins with one of the module's."""
         parts = [form] if form[TAG] == "s" else list(form[4:])
         try:
-            found = self.environment(parts[0][4])
+            return self.environment(".".join(part[4] for part in parts))
+        except AttributeError as error:
+            raise NativeError(str(error), form) from None
         except KeyError:
             known = [variable.lisp for scope in self.scopes for variable in scope.values()]
             name = parts[0][3]
             hint = f"; {INSTEAD[name]}" if name in INSTEAD else nearest(name, known)
             raise NativeError(f"unknown name {name}{hint}", form) from None
-        for part in parts[1:]:
-            if found is UNKNOWN:
-                break
-            try:
-                found = getattr(found, part[4])
-            except AttributeError as error:
-                raise NativeError(str(error), form) from None
-        return found
 
     def is_local(self, form: tuple) -> bool:
         return form[TAG] != "s" or self.find(form[4]) is not None
@@ -171,7 +169,7 @@ class Reader:
     def read(self, form: tuple) -> Node:
         tag = form[TAG]
         if tag in "if":
-            return Node("const", form, value=form[3])
+            return Node("const", form, value=float(form[3]) if tag == "f" else form[3])
         if tag == "t":
             if "\0" in form[3]:
                 raise NativeError("a string literal ends where its NUL is; write bytes, b\"…\"", form)
@@ -218,16 +216,18 @@ class Reader:
         return Node("function", form, callee=callee)
 
     def callee(self, found: Any, form: tuple) -> Callee | None:
-        signature = getattr(found, "signature", None)
-        if signature is None or isinstance(found, type) or not hasattr(found, "trampoline") and not _is_callback(found):
+        if not isinstance(found, (_backend.Callback, _backend.Function)):
             return None
+        signature = found.signature
+        if signature is None:
+            raise NativeError(f"{written(form)} is a closed callback", form)
         known = self.callees.get(id(found))
         if known is None:
             name = getattr(found, "__name__", "function")
-            native = getattr(found, "native", None)
+            native = native_of(found)
             known = self.callees[id(found)] = Callee(name, found, signature, native)
             for part in (signature.result, *signature.parameters):
-                if part is not VOID and parameter_type_of(part) is None:
+                if part is not VOID and parameter_type(part) is None:
                     raise NativeError(f"native code cannot call {name}: it has no {part.spelling}", form)
         return known
 
@@ -247,9 +247,8 @@ class Reader:
                 return self.read_arithmetic(form, name)
             if name in AUGMENTED:
                 return self.read_augmented(form, name)
-            method = getattr(self, "form_" + _METHODS.get(name, name.replace("-", "_")), None)
-            if method is not None:
-                return method(form, form[4:])
+            if name in METHODS:
+                return getattr(self, METHODS[name])(form, form[4:])
             if name.startswith(".") and len(name) > 1:
                 raise NativeError(f"native code has no methods; a member is (. p {name[1:]})", form)
             if name in INSTEAD and not self.is_module_function(first):
@@ -258,7 +257,7 @@ class Reader:
 
     def is_module_function(self, form: tuple) -> bool:
         try:
-            return hasattr(self.environment(form[4]), "signature")
+            return isinstance(self.environment(form[4]), (_backend.Callback, _backend.Function))
         except KeyError:
             return False
 
@@ -652,11 +651,17 @@ class Reader:
 #: what a single local array may take
 _LARGEST = 1 << 20
 _C_WORDS = {"void", "char", "short", "int", "long", "float", "double", "bool", "_Bool"}
-#: the forms whose method is called otherwise
-_METHODS = {
-    ".": "dot", "~": "bit_not", "bnot": "bit_not", "pointer+": "pointer_plus", "pointer-": "pointer_minus",
-    "null-pointer?": "is_null",
+_OTHERWISE = {
+    "dot": ".", "bit-not": "bnot", "pointer-plus": "pointer+", "pointer-minus": "pointer-", "is-null": "null-pointer?",
 }  # fmt: skip
+#: the forms of the subset but for the operators → the method that reads them
+METHODS = {
+    _OTHERWISE.get(word, word): name
+    for name in vars(Reader)
+    if name.startswith("form_")
+    for word in [name.removeprefix("form_").replace("_", "-")]
+}
+METHODS["~"] = METHODS["bnot"]
 
 
 def _known_word(word: str) -> str:
@@ -665,16 +670,6 @@ def _known_word(word: str) -> str:
 
 def _is_pair(form: tuple) -> bool:
     return form[TAG] == "[" and len(form) == 5
-
-
-def _is_callback(found: Any) -> bool:
-    return hasattr(found, "address") and hasattr(found, "callable")
-
-
-def parameter_type_of(found: CType) -> Any:
-    from epsilon.native.rules import parameter_type
-
-    return parameter_type(found)
 
 
 def _folded(form: tuple, sign: str, left: Node, right: Node) -> Node | None:
@@ -707,5 +702,3 @@ def _assigned(form: tuple) -> Iterator[tuple[str, str]]:
     for item in form[3:]:
         yield from _assigned(item)
 
-
-__all__ = ["BOOL", "NULL", "WORDS", "FunctionPointer", "Reader"]

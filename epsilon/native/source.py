@@ -19,7 +19,7 @@ def read_text(text: str) -> tuple:
     """The forms of Lisp text, as one body."""
     import hy
 
-    return body_of(list(hy.read_many(text, skip_shebang=True)), lambda model: model)
+    return body_of(list(hy.read_many(text)), lambda model: model)
 
 
 def body_of(models: list, expand: Callable[[Any], Any]) -> tuple:
@@ -47,10 +47,16 @@ def data_of(model: Any, place: tuple, expand: Callable[[Any], Any]) -> tuple:
         return (*place, "s", written, written if written.isidentifier() or not written else mangle(written))
     if isinstance(model, Keyword):
         return (*place, ":", model.name)
-    for kind, tag, make in ((Bytes, "b", bytes), (String, "t", str), (Integer, "i", int), (Float, "f", float)):
+    for kind, tag, make in ((Bytes, "b", bytes), (String, "t", str), (Integer, "i", int), (Float, "f", _number)):
         if isinstance(model, kind):
             return (*place, tag, make(model))
     return (*place, "?", repr(model).removeprefix("'"))
+
+
+def _number(model: Any) -> float | str:
+    """A float; as text where it is none that ``ast.literal_eval`` reads."""
+    number = float(model)
+    return number if number - number == 0 else repr(number)
 
 
 def written(form: tuple) -> str:

@@ -23,11 +23,13 @@ class Node:
 
 
 class Variable:
-    """A parameter or a local; ``name`` is its name in C, and no other has it."""
+    """A parameter or a local; ``fixed`` says that its type is given, ``behind`` that C passes a pointer of that type to
+    its value."""
 
-    def __init__(self, lisp: str, name: str, type: Any = None, fixed: bool = False):
-        self.lisp, self.name, self.type, self.fixed = lisp, name, type, fixed
+    def __init__(self, lisp: str, type: Any = None, fixed: bool = False):
+        self.lisp, self.type, self.fixed = lisp, type, fixed
         self.parameter = False
+        self.behind: Any = None
 
 
 class Expression:
