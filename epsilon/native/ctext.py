@@ -446,6 +446,9 @@ class Writer:
             return self.shift(value)
         level = _PRECEDENCE[sign]
         left, right = self.operands(value.left, value.right)
+        if sign == "-" and isinstance(value.type, Real) and left.op == "const" and left.value == 0:
+            # GCC 12 takes 0.0 - x for -x where x was an integer, and gives -0.0; the sum of 0.0 and -x is the same.
+            return f"{self.value(left, level)} + -{self.value(right, _PRIMARY)}", level
         return f"{self.beside(left, right, level)} {sign} {self.beside(right, left, level + 1)}", level
 
     def operands(self, left: Expression, right: Expression) -> tuple[Expression, Expression]:

@@ -580,7 +580,7 @@ class Lowering:
         left = self.converted(left, found)
         if count.op == "const":
             if count.value < 0:
-                raise NativeError("a shift by a negative count", node.right.form)
+                return self.stopped(found, "ValueError", "negative shift count", left, node)
             return Expression("binary", found, sign=node.sign, left=left, right=count)
         count = self.converted(count, rules.promoted(count.type))
         if count.type.low < 0:
@@ -619,6 +619,13 @@ class Lowering:
             return self.division(node, found, left, right)
         return Expression("binary", found, sign=node.sign, left=left, right=right)
 
+    def stopped(self, found: Any, error: str, text: str, left: Expression, node: Node) -> Expression:
+        """What stands for a value that there never is."""
+        if left.has("call"):
+            self.add("run", node.form, value=left)
+        self.stop_if(truth(True), error, text, node.form)
+        return self.converted(constant(INT, 0), found)
+
     def is_distance(self, node: Node) -> bool:
         return rules.is_pointer(decayed(type_of(node.left))) and rules.is_pointer(decayed(type_of(node.right)))
 
@@ -628,7 +635,7 @@ class Lowering:
             wide = DOUBLE  # Python's algorithm, in Python's precision
         if right.op == "const":
             if right.value == 0:
-                raise NativeError(f"{written(node.form)} divides by zero", node.form)
+                return self.stopped(found, "ZeroDivisionError", "division by zero", left, node)
         else:
             right = self.pinned(right, node.form)
             if left.has("call"):
@@ -780,7 +787,8 @@ class Lowering:
             found = rules.arithmetic(left.type, right.type)
         else:
             left, right = self.concrete(left, right), self.concrete(right, left)
-            found = rules.joined(rules.promoted(left.type), rules.promoted(right.type))
+            left, right = (self.converted(one, rules.promoted(one.type)) for one in (left, right))
+            found = rules.joined(left.type, right.type)
         if found is None:
             return self.mixed(sign, left, right, node)
         left, right = self.converted(left, found), self.converted(right, found)
