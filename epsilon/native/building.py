@@ -32,6 +32,17 @@ if TYPE_CHECKING:
 
 _ADDRESSES = cffi.new_pointer_type(WORDS["uintptr"].backend)
 _LOAD = cffi.new_function_type((_ADDRESSES,), cffi.new_void_type())
+def _writer() -> str:
+    """Which code writes the text of natives: as long as it is worked on, the version of Epsilon does not say it."""
+    found = []
+    for file in sorted(os.scandir(os.path.dirname(__file__)), key=lambda file: file.name):
+        if file.is_file():
+            status = file.stat()
+            found.append(f"{file.name} {status.st_size} {status.st_mtime_ns}")
+    return " ".join(found)
+
+
+_WRITER = _writer()
 _lock = RLock()
 #: file → the natives that it has defined and nobody has needed yet
 _waiting: dict[str, list[Native]] = {}
@@ -320,7 +331,7 @@ def _cached(key: str) -> str | None:
 
 
 def _key(natives: list[Native]) -> str:
-    parts = ["natives", _writer(), compiler.identity()]
+    parts = ["natives", _WRITER, compiler.identity()]
     described: dict[Any, str] = {}
     places = {id(native): str(index) for index, native in enumerate(natives)}
     for native in natives:
@@ -329,16 +340,6 @@ def _key(natives: list[Native]) -> str:
         for path in native.scope:
             parts += [path, _described(_value(native, path), places, described)]
     return cache.key(*parts)
-
-
-def _writer() -> str:
-    """Which code writes the text of natives: as long as it is worked on, the version of Epsilon does not say it."""
-    found = []
-    for file in sorted(os.scandir(os.path.dirname(__file__)), key=lambda file: file.name):
-        if file.is_file():
-            status = file.stat()
-            found.append(f"{file.name} {status.st_size} {status.st_mtime_ns}")
-    return " ".join(found)
 
 
 def _described(value: Any, places: dict[int, str], described: dict[Any, str]) -> str:

@@ -400,7 +400,8 @@ class Writer:
 
     def beside(self, value: Expression, other: Expression, least: int) -> str:
         """An operand beside another of its type: a literal needs no suffix there."""
-        return str(value.value) if _is_small(value) and other.op != "const" else self.value(value, least)
+        plain = _is_small(value) and other.op != "const" and rules.promoted(other.type) is value.type
+        return str(value.value) if plain else self.value(value, least)
 
     def value(self, value: Expression, least: int = _LOWEST) -> str:
         """The text of a value, in parentheses unless it binds at least as tightly as ``least``."""
