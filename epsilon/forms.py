@@ -361,7 +361,7 @@ def _native_options(found: dict[str, Any]) -> dict[str, Any]:
     found["native"] = native == Symbol("True")
     for name in ("thread", "give", "abi"):
         if found["native"] and name in found:
-            raise FormError(f":{name} is for a callback in Python; native code runs where C calls it", found[name])
+            raise FormError(f":{name} is for a callback in Python; native code runs where C calls it", None)
     return found
 
 
@@ -377,9 +377,9 @@ def native_body(
     from epsilon.native.expanding import read_body
 
     doc, models = docstring(body)
-    answer = None if on_error is None else _answer(on_error)
 
     def work(_: Any) -> Any:
+        answer = None if on_error is None else _answer(on_error)
         return read_body(compiler, name, result, parameters, models, answer)
 
     found = read(compiler, macro, [Symbol("body")], [any_form("a body") >> work])[0]

@@ -47,13 +47,13 @@ QUIET = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.
 
 
 @needs_compiler
-@settings(max_examples=12, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=6, derandomize=True, deadline=None, suppress_health_check=QUIET)
 @given(st.randoms(use_true_random=False))
 def test_compiled_programs_give_what_python_gives(random):
     check(random, 12)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=25, derandomize=True, deadline=None, suppress_health_check=QUIET)
 @given(st.randoms(use_true_random=False))
 def test_interpreted_programs_give_what_python_gives(random):
     with pytest.MonkeyPatch.context() as monkeypatch:

@@ -261,7 +261,7 @@ class Writer:
             text = self.declared(variable)
             self.out(f"{text};" if isinstance(variable.type, (Array, StructCType)) else f"{text} = 0;", 1, first)
         self.steps(body, 1)
-        self.out("}", 0)
+        self.out("}", 0, self.at - 1)
         return "\n".join(self.lines) + "\n"
 
     def declared(self, variable: Variable) -> str:
@@ -336,7 +336,7 @@ class Writer:
     def step_count(self, step: Step, depth: int) -> None:
         variable = self.name(step.variable)
         counter = variable if step.alone else self.names.new("count")
-        declared = f"{self.library.spell(step.variable.type, counter)} = {self.value(step.start)}"
+        declared = f"{self.library.spell(step.variable.type, counter)} = {self.assigned(step.start)}"
         unit = step.step.value if step.step.op == "const" else 0
         if unit in (1, -1):
             sign, change = ("<", "++") if unit == 1 else (">", "--")
@@ -386,8 +386,9 @@ class Writer:
         """End the function with an exception, for the call that C is in, and a zero, for the caller."""
         told = f"{step.text}: {step.form}" if step.form else step.text
         words = ", ".join(literal(word) for word in (step.error, told, self.lowered.name, self.file))
-        zero = "" if self.result is VOID else f" {self.value(self.lowered.answer)}"
-        if isinstance(c_type(self.result), StructCType):
+        answer = self.lowered.answer
+        zero = f" {self.value(answer)}" if answer is not None else ""
+        if self.result is not VOID and answer is None:
             zero = f" ({self.library.spell(self.result)}){{0}}"
         return f"epsilon_stop({words}, {step.line}); return{zero};"
 
@@ -449,7 +450,7 @@ class Writer:
         left, right = self.operands(value.left, value.right)
         if sign == "-" and isinstance(value.type, Real) and left.op == "const" and left.value == 0:
             # GCC 12 takes 0.0 - x for -x where x was an integer, and gives -0.0; the sum of 0.0 and -x is the same.
-            return f"{self.value(left, level)} + -{self.value(right, _PRIMARY)}", level
+            return f"{self.value(left, level)} + -{self.value(value.right, _UNARY)}", level
         return f"{self.beside(left, right, level)} {sign} {self.beside(right, left, level + 1)}", level
 
     def operands(self, left: Expression, right: Expression) -> tuple[Expression, Expression]:

@@ -41,10 +41,8 @@ def define_native(declaration: str, body: str, *, critical: bool = False, on_err
     (symbol,), signature, names = read_declaration(declaration, None, None)
     try:
         form = read_text(body)
-    except Exception as error:
-        if type(error).__module__ != "hy.reader.exceptions":
-            raise
-        raise ForeignTypeError(f"native {symbol}: the body cannot be read: {error}") from None
+    except SyntaxError as error:
+        raise ForeignTypeError(f"native {symbol}: the body cannot be read: {error.msg}") from None
     frame = sys._getframe(1)
     scope = {path: _finder(path, frame.f_globals) for path in _names_in(form)}
     options = {"critical": critical} if critical else {}

@@ -554,7 +554,7 @@ class Lowering:
         return value
 
     def value_unary(self, node: Node, want: Any) -> Expression:
-        value = self.number(node.value, want, node.sign, node.sign == "~")
+        value = self.number(node.value, want, "bnot" if node.sign == "~" else node.sign, node.sign == "~")
         if value.type is UNKNOWN:
             return value
         found = rules.promoted(value.type)

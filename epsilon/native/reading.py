@@ -109,6 +109,8 @@ class Reader:
     def module_object(self, form: tuple) -> Any:
         """The module's object for a symbol, or for a dotted name that begins with one of the module's."""
         parts = [form] if form[TAG] == "s" else list(form[4:])
+        if not parts or not all(part[TAG] == "s" for part in parts):
+            raise NativeError(f"{written(form)} is no name", form)
         try:
             return self.environment(".".join(part[4] for part in parts))
         except AttributeError as error:
@@ -249,10 +251,10 @@ class Reader:
                 return self.read_augmented(form, name)
             if name in METHODS:
                 return getattr(self, METHODS[name])(form, form[4:])
-            if name.startswith(".") and len(name) > 1:
-                raise NativeError(f"native code has no methods; a member is (. p {name[1:]})", form)
             if name in INSTEAD and not self.is_module_function(first):
                 raise NativeError(f"{name} is not in the subset of native code; {INSTEAD[name]}", form)
+        if head(first) == "." and symbol(first[4]) == "None":
+            raise NativeError(f"native code has no methods; a member is (. p {symbol(first[5])})", form)
         return self.read_call(form)
 
     def is_module_function(self, form: tuple) -> bool:
@@ -293,7 +295,7 @@ class Reader:
         return self.assignment(form, place, value)
 
     def form_bit_not(self, form: tuple, items: tuple) -> Node:
-        self.wants(form, 1, 1, "(~ VALUE)")
+        self.wants(form, 1, 1, "(bnot VALUE)")
         return Node("unary", form, sign="~", value=self.read(items[0]))
 
     def form_not(self, form: tuple, items: tuple) -> Node:
@@ -661,7 +663,6 @@ METHODS = {
     if name.startswith("form_")
     for word in [name.removeprefix("form_").replace("_", "-")]
 }
-METHODS["~"] = METHODS["bnot"]
 
 
 def _known_word(word: str) -> str:

@@ -167,8 +167,10 @@ def arithmetic(left: Any, right: Any) -> Any:
 
 def joined(left: Any, right: Any) -> Any:
     """The type of something that is sometimes of one, sometimes of the other type: both values keep; or None."""
-    if left is right or right is NEVER or left is None:
-        return left if left is not None else right
+    if left is None or right is None:
+        return right if left is None else left
+    if left is right or right is NEVER:
+        return left
     if left is NEVER:
         return right
     if UNKNOWN in (left, right):
@@ -254,6 +256,6 @@ def named(found: Any) -> str:
         return "an int literal"
     if found is NULL:
         return "None"
-    if found is NEVER or found is VOID:
+    if found in (NEVER, VOID, None):
         return "no value"
     return found.spelling

@@ -253,7 +253,7 @@
   (setv frame caught.traceback)
   (assert (= (str (. (get frame -1) path)) __file__))
   (assert (= (. (get frame -1) name) "divided"))
-  (with [_ (pytest.raises AssertionError :match "not positive: \\(> a 0\\), in checked \\(.*test_native.hy:[0-9]+\\)")]
+  (with [_ (pytest.raises AssertionError :match "not positive: \\(> a 0\\), in checked \\(.*test_native_hy.hy:[0-9]+\\)")]
     (checked 0)))
 
 (defn test-the-caller-of-a-native-that-stops-gets-zero []
