@@ -116,8 +116,8 @@ def native(
     on_error: Any = None,
     **options: Any,
 ) -> Any:
-    """``defnative``, and ``defcallback`` with ``:native True``: the function that ``declaration`` declares and ``body``,
-    its forms as text, defines; ``scope`` has functions that give the objects of the module's names in it.  Frozen.
+    """``defnative``, and ``defcallback`` with ``:native True``: the function that ``declaration`` declares and that
+    ``body``, its forms as text, defines; ``scope`` has functions that give the objects of the module's names in it.  Frozen.
 
     >>> body = "(1, 1, '(', (1, 2, 's', '+', '+'), (1, 4, 's', 'n', 'n'), (1, 6, 'i', 1))"
     >>> native("int successor(int n);", body, {})(41)

@@ -52,7 +52,8 @@ def single_of(number: int) -> float:
     """The nearest float, ties to even: tried from both sides."""
     near = struct.unpack("f", struct.pack("f", float(number)))[0]
     bits = struct.unpack("i", struct.pack("f", near))[0]
-    around = [struct.unpack("f", struct.pack("i", bits + step))[0] for step in (-1, 0, 1) if bits + step >= 0 or bits < 0]
+    steps = [step for step in (-1, 0, 1) if bits + step >= 0 or bits < 0]
+    around = [struct.unpack("f", struct.pack("i", bits + step))[0] for step in steps]
     finite = [one for one in around if math.isfinite(one)]
     best = min(finite, key=lambda one: (abs(int(one) - number), struct.unpack("i", struct.pack("f", one))[0] & 1))
     return best
@@ -70,7 +71,8 @@ def common(one: str, other: str) -> str:
         return "double" if "double" in floats else "float"
     size = max(TYPES[one][0], TYPES[other][0])
     signed = all(TYPES[name][1] for name in (one, other) if TYPES[name][0] == size)
-    return {(4, True): "int", (4, False): "unsigned-int", (8, True): "long-long"}.get((size, signed), "unsigned-long-long")
+    known = {(4, True): "int", (4, False): "unsigned-int", (8, True): "long-long", (8, False): "unsigned-long-long"}
+    return known[size, signed]
 
 
 class Program:
@@ -127,7 +129,8 @@ class Program:
             kind, one = self.expression(depth - 1)
             other_kind, other = self.expression(depth - 1)
             found = common(kind, other_kind)
-            return found, ("if", self.condition(depth - 1), ("cast", found, kind, one), ("cast", found, other_kind, other))
+            arms = (("cast", found, kind, one), ("cast", found, other_kind, other))
+            return found, ("if", self.condition(depth - 1), *arms)
         left_kind, left = self.expression(depth - 1)
         right_kind, right = self.expression(depth - 1)
         found = common(left_kind, right_kind)
@@ -308,8 +311,8 @@ class Program:
     def operate(self, sign: str, left: Any, right: Any) -> Any:
         return {
             "+": lambda: left + right, "-": lambda: left - right, "*": lambda: left * right, "/": lambda: left / right,
-            "//": lambda: left // right, "%": lambda: left % right, "&": lambda: left & right, "|": lambda: left | right,
-            "^": lambda: left ^ right,
+            "//": lambda: left // right, "%": lambda: left % right, "&": lambda: left & right,
+            "|": lambda: left | right, "^": lambda: left ^ right,
         }[sign]()  # fmt: skip
 
     def evaluate(self, tree: tuple) -> Any:

@@ -134,7 +134,7 @@ WRONG = [
     ("int f(int a)", "(while a 1)", 1, "gives no value"),
     ("int f(int a)", "", 1, "the body is empty"),
     ("int f(int a)", "(setv x (if a 1 None)) 1", 1, "x is long, and None is None"),
-    ("int f(int a)", "(setv x 1)\n(setv x None) 1", 2, r"x is .* elsewhere, and None here; \(the TYPE …\) says what it is"),
+    ("int f(int a)", "(setv x 1)\n(setv x None) 1", 2, r"x is .* elsewhere, and None here; \(the TYPE …\)"),
     ("int f(int a)", "(get a 0)", 1, "int is no pointer"),
     ("int f(void *p)", "(get p 0)", 1, r"void \* has no elements of a known size; \(cast p \(:pointer :char\)\)"),
     ("int f(const int *p)", "(setv (get p 0) 1) 1", 1, "behind a const pointer"),
@@ -147,7 +147,7 @@ WRONG = [
     ("int f(int a)", "(for [x [1 2]] x) 1", 1, "a native loops over a range"),
     ("int f(int a)", "(for [x (range 1.5)] x) 1", 1, "a range is of integers|counts, and is double"),
     ("int f(int a)", "(for [x (range 1 2 0)] x) 1", 1, "the step of a range is not 0"),
-    ("int f(int a)", "(lfor x (range a) x)", 1, "lfor is not in the subset of native code; use a local array and a for"),
+    ("int f(int a)", "(lfor x (range a) x)", 1, "lfor is not in the subset of .*; use a local array and a for"),
     ("int f(int a)", "(try a (except [E] 1))", 1, "try is not in the subset"),
     ("int f(int a)", '(print "x")', 1, "print .*bind printf of libc"),
     ("int f(int a)", "(.method a)", 1, "native code has no methods"),
@@ -191,7 +191,8 @@ def test_an_error_names_the_form_at_its_line(prototype, body, line, message):
 
 def expand(text: str) -> None:
     module = types.ModuleType("expanded")
-    hy.compiler.hy_compile(hy.read_many("(require epsilon *)\n" + text, filename="user.hy"), module, import_stdlib=False)
+    forms = hy.read_many("(require epsilon *)\n" + text, filename="user.hy")
+    hy.compiler.hy_compile(forms, module, import_stdlib=False)
 
 
 @pytest.mark.parametrize(
@@ -229,15 +230,15 @@ def test_a_mistake_in_one_native_is_no_other_ones():
 
 def test_bodies_of_all_sorts_do_not_crash():
     words = ["+", "-", "//", "get", "deref", ".", "setv", "let", "for", "while", "if", "cond", "the", "cast", "sizeof",
-             "return", "and", "or", "not", "<", "=", "range", "a", "p", "s", "1", "2.5", '"t"', ":int", "[", "]", "None",
-             "point", "abs_", "struct-ref", "'x", "assert", "do", "when", "+=", "True", "ord", "<<", "break"]  # fmt: skip
+             "return", "and", "or", "not", "<", "=", "range", "a", "p", "s", "1", "2.5", '"t"', ":int",
+             "None", "point", "abs_", "struct-ref", "'x", "assert", "do", "when", "+=", "True", "ord", "<<", "break"]  # fmt: skip
     import random
 
     pick = random.Random(6)
 
     def form(depth: int) -> str:
         if depth == 0 or pick.random() < 0.3:
-            return pick.choice([word for word in words if word not in "[]"])
+            return pick.choice([word for word in words])
         inner = " ".join(form(depth - 1) for _ in range(pick.randint(0, 4)))
         return f"({pick.choice(words[:24])} {inner})" if pick.random() < 0.85 else f"[{inner}]"
 
@@ -258,7 +259,8 @@ def test_bodies_of_all_sorts_do_not_crash():
 
 def test_the_c_text_is_readable():
     function = define_native(
-        "long sum_of(const int *p, size_t n)", "(setv total (the :long 0))\n(for [i (range n)]\n  (+= total (get p i)))\ntotal"
+        "long sum_of(const int *p, size_t n)",
+        "(setv total (the :long 0))\n(for [i (range n)]\n  (+= total (get p i)))\ntotal",
     )
     text = re.sub(r"/\*.*\*/\n|^(typedef|static (?!long sum_of.*{)).*\n", "", source(function), flags=re.M).strip()
     assert text == f"""\
@@ -389,7 +391,7 @@ def test_without_a_compiler_natives_are_interpreted():
 def test_a_compiler_that_fails_is_an_error_with_its_words():
     code = ("import epsilon\nf = epsilon.define_native('int f(int a)', 'a')\n"
             "try: f(1)\nexcept epsilon.CompilerError as error: print('told', 'native f' in str(error))")  # fmt: skip
-    assert run_child(code, CFLAGS="-Werror -fno-such-option", EPSILON_CACHE=os.environ["EPSILON_CACHE"]) == "told True\n"
+    assert run_child(code, CFLAGS="-Werror -fno-such-option") == "told True\n"
 
 
 def test_import_epsilon_imports_nothing_of_natives():

@@ -12,7 +12,7 @@ from native_programs import Program
 import epsilon
 from epsilon.native import building
 
-needs_compiler = pytest.mark.skipif(not building.compiles(), reason="no C compiler, or no shim: natives are interpreted")
+needs_compiler = pytest.mark.skipif(not building.compiles(), reason="natives are interpreted: no compiler, or no shim")
 
 
 def outcome(call, arguments):
@@ -36,7 +36,8 @@ def check(random, count: int) -> None:
         for arguments in program.arguments():
             wanted = program.run(*arguments)
             found = outcome(function, arguments)
-            assert same(found, wanted), f"{program.prototype()} {arguments}: {found}, Python: {wanted}\n{program.lisp()}"
+            told = f"{program.prototype()} {arguments}: {found}, Python: {wanted}\n{program.lisp()}"
+            assert same(found, wanted), told
 
 
 def interpret(monkeypatch) -> None:

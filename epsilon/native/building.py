@@ -1,7 +1,7 @@
 """From definitions to functions: the natives of a file are built together when the first of them is needed.
 
-A definition costs little: its forms are kept as they are.  The first call, or the first use of an address, takes all that
-the file has defined so far, and makes one library of them, which the cache has from then on.  Its key covers the forms
+A definition costs little: its forms are kept as they are.  The first call, or the first use of an address, takes all
+that the file has defined so far, and makes one library of them, which the cache has from then on.  Its key covers the forms
 and all that the names in them mean, so that what is in the cache is loaded without reading the forms again.  Without a
 compiler the same statements are interpreted, behind a callback.
 """
@@ -87,7 +87,7 @@ class Native:
             raise KeyError(path) from None
 
     def parameters(self, form: tuple) -> list[tuple]:
-        """What the reader is told of each: Lisp's name, Python's, the type, and that of the pointer that it is behind."""
+        """What the reader is told of each: Lisp's name, Python's, the type, and that of the pointer to the value."""
         from epsilon.native.rules import NativeError, parameter_type
 
         for declared in (self.signature.result, *self.signature.parameters):
@@ -201,8 +201,8 @@ def address_of(native: Native) -> int:
     if native.address is None:
         with _lock:
             if native.building:
-                raise CompilerError(f"native {native.name}: natives of two files call each other; put them into one file",
-                                    function=native.name)  # fmt: skip
+                raise CompilerError(f"native {native.name}: natives of two files call each other; put them into one "
+                                    "file", function=native.name)  # fmt: skip
             if native.address is None and native.error is None:
                 _make(native)
         if native.error is not None:
@@ -374,13 +374,14 @@ def _type_text(found: CType, described: dict[Any, str]) -> str:
     if known is None:
         structs: set[StructCType] = set()
         _reach(found, structs)
-        layouts = sorted(
-            f"{one.spelling} {one.size} {one.alignment} "
-            + str([(field.name, field.ctype.spelling, field.offset, field.bits, field.shift) for field in one.fields or ()])
-            for one in structs
-        )
+        layouts = sorted(map(_layout_text, structs))
         known = described[found] = f"{found.spelling} {layouts}"
     return known
+
+
+def _layout_text(found: StructCType) -> str:
+    members = [(one.name, one.ctype.spelling, one.offset, one.bits, one.shift) for one in found.fields or ()]
+    return f"{found.spelling} {found.size} {found.alignment} {members}"
 
 
 def _imports(natives: list[Native]) -> list[Any]:
@@ -521,8 +522,8 @@ def stop_address() -> int:
         if not _stop:
             text = ("string", {"errors": "replace"})
             _stop.append(make_callback(_raise, "void", [text, text, text, text, "int"]))
-            _stop.append(cffi.new_function_type((*[cffi.new_pointer_type(WORDS["char"].backend)] * 4, WORDS["int"].backend),
-                                                cffi.new_void_type()))  # fmt: skip
+            words = [cffi.new_pointer_type(WORDS["char"].backend)] * 4
+            _stop.append(cffi.new_function_type((*words, WORDS["int"].backend), cffi.new_void_type()))
     return _stop[0].address
 
 

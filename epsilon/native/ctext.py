@@ -1,7 +1,7 @@
 """The C text of natives: readable, one statement for each of Lisp's, each with its Lisp line.
 
-No header is included: what ``size_t`` is, is said here, which saves the compiler most of its time.  C functions are called
-through pointers that ``epsilon_load`` fills, for a library in the cache knows no addresses.
+No header is included: what ``size_t`` is, is said here, which saves the compiler most of its time.  C functions are
+called through pointers that ``epsilon_load`` fills, for a library in the cache knows no addresses.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from epsilon.typesystem import (
 )
 
 STOP = "void (*epsilon_stop)(const char *, const char *, const char *, const char *, int)"
-#: what this compiles with: arithmetic wraps, and memory is what casts say that it is; no multiplication is fused with an
-#: addition, which would round once where Python rounds twice
+#: what this compiles with: arithmetic wraps, and memory is what casts say that it is; no multiplication is fused with
+#: an addition, which would round once where Python rounds twice
 OPTIONS = ("-g", "-fwrapv", "-fno-strict-aliasing", "-ffp-contract=off")
 
 _PRECEDENCE = {"*": 12, "/": 12, "%": 12, "+": 11, "-": 11, "<<": 10, ">>": 10, "<": 9, "<=": 9, ">": 9, ">=": 9,
@@ -129,7 +129,7 @@ class Library:
         if known is not None and (known[1] or not whole):
             return
         for other in self.types:
-            if isinstance(other, StructCType) and other is not found and (other.kind, other.tag) == (found.kind, found.tag):
+            if isinstance(other, StructCType) and other is not found and other.spelling == found.spelling:
                 raise rules.NativeError(f"two definitions of {found.spelling} in natives that are built together", None)
         identifier(found.tag)
         if not whole or found.fields is None:
@@ -494,7 +494,8 @@ class Writer:
     def value_compare(self, value: Expression) -> tuple[str, int]:
         level = _PRECEDENCE[value.sign]
         if rules.is_pointer(value.left.type):
-            left, right = (("0" if one.op == "const" else self.value(one, level + 1)) for one in (value.left, value.right))
+            both = (value.left, value.right)
+            left, right = ("0" if one.op == "const" else self.value(one, level + 1) for one in both)
             return f"{left} {value.sign} {right}", level
         left, right = self.operands(value.left, value.right)
         return f"{self.beside(left, right, level + 1)} {value.sign} {self.beside(right, left, level + 1)}", level
@@ -573,7 +574,8 @@ class Writer:
         if value.type is not VOID:
             self.library.complete(value.type)
         fixed = len(value.callee.signature.parameters if value.callee else value.pointer.type.target.parameters)
-        arguments = [self.assigned(one) if index < fixed else self.value(one) for index, one in enumerate(value.arguments)]
+        arguments = [self.assigned(one) for one in value.arguments[:fixed]]
+        arguments += [self.value(one) for one in value.arguments[fixed:]]
         return f"{called}({', '.join(arguments)})", _PRIMARY
 
 
@@ -597,7 +599,8 @@ def _set_first(steps: list[Step]) -> dict[int, Variable]:
     for step in steps:
         place = step.parts.get("place")
         if step.op == "set" and place.op == "name" and not isinstance(place.type, Array):
-            if place.variable not in seen | step.value.variables() and (not place.variable.parameter or place.variable.behind):
+            given = place.variable.parameter and place.variable.behind is None
+            if not given and place.variable not in seen | step.value.variables():
                 found[id(step)] = place.variable
         for inner in _all_steps([step]):
             seen |= inner.assigned()

@@ -1,7 +1,7 @@
 """What the macro ``defnative`` does when it is expanded: macros in the body, its forms as data, and a first check.
 
-Whatever can be known without the module's objects is found wrong here, as Hy's own syntax errors are: at the user's line
-and column.  The rest is found when the native is built.
+Whatever can be known without the module's objects is found wrong here, as Hy's own syntax errors are: at the user's
+line and column.  The rest is found when the native is built.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, TextIO
+from typing import IO, Any
 
 from epsilon.errors import ForeignTypeError, shorten
 from epsilon.functions import read_declaration
@@ -12,13 +12,15 @@ from epsilon.native import building
 from epsilon.native.source import TAG, head, read_text
 
 
-def define_native(declaration: str, body: str, *, critical: bool = False, on_error: Any = None, doc: str | None = None):
+def define_native(
+    declaration: str, body: str, *, critical: bool = False, on_error: Any = None, doc: str | None = None
+) -> Any:
     """A function of machine code, from its C prototype and a body in the typed subset of Lisp that docs/native.md has.
 
     It is a ``Function`` as a bound one is: Python calls it, and C does, by its address.  The names in the body are the
-    parameters, its own locals, and those of the calling module: C functions, other natives, struct types, numbers.  What
-    the module has defined so far is compiled when the first of it is called, and is in the cache from then on; without
-    a compiler, and under ``EPSILON_STRATEGY=cffi``, the same body is interpreted.
+    parameters, its own locals, and those of the calling module: C functions, other natives, struct types, numbers.
+    What the module has defined so far is compiled when the first of it is called, and is in the cache from then on;
+    without a compiler, and under ``EPSILON_STRATEGY=cffi``, the same body is interpreted.
 
     Integers have the width that they have in C and wrap (GCC manual, ``-fwrapv``); ``//`` and ``%`` floor.  Division by
     zero and a failed ``assert`` end the function, give its caller zero, or ``on_error``, and are raised by the foreign
@@ -76,7 +78,7 @@ def _names_in(form: tuple) -> Iterator[str]:
             yield from _names_in(item)
 
 
-def native_source(function: Any, file: TextIO | None = None) -> None:
+def native_source(function: Any, file: IO[str] | None = None) -> None:
     """Print the C text that a native is compiled from, to ``file`` or the standard output; ``#line`` has Lisp's lines.
 
     Raises ``ForeignTypeError`` for what is no native, and ``CompilerError`` if its body is wrong.
@@ -85,10 +87,9 @@ def native_source(function: Any, file: TextIO | None = None) -> None:
     >>> native_source(twice)  # doctest: +ELLIPSIS
     /* native twice: ... */
     ...
-    static int twice(int n)
-    {
+    static int twice(int n) {
+    #line 1
         return 2 * n;
-    }
     ...
     """
     print(building.source(function), end="", file=file)

@@ -1,7 +1,7 @@
 """Which type each expression has: what locals are is worked out from all that is assigned to them.
 
-A local's type is the one that keeps every value that is assigned (``rules.joined``), unless ``the`` says it.  Literals say
-nothing where anything else does.
+A local's type is the one that keeps every value that is assigned (``rules.joined``), unless ``the`` says it.  Literals
+say nothing where anything else does.
 """
 
 from __future__ import annotations

@@ -298,7 +298,8 @@ class Writer:
             if callee is not None:
                 called = self.tool(("call", id(callee.function), *types), _c_function(callee, types), "call")
             else:
-                called = self.tool(("pointer", value.pointer.type, *types), _c_pointer(value.pointer.type, types), "call")
+                found = value.pointer.type
+                called = self.tool(("pointer", found, *types), _c_pointer(found, types), "call")
                 arguments.insert(0, self.value(value.pointer))
         return f"{called}({', '.join(arguments)})"
 

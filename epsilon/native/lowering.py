@@ -78,8 +78,8 @@ class Lowering:
             self.locals[variable] = None
             given, form = self.name(pointer), self.reader.body.form
             null = Expression("compare", BOOL, sign="==", left=given, right=constant(pointer.type, 0))
-            self.stop_if(null, "ForeignValueError", f"{variable.lisp} is NULL, and a pointer to {named(variable.type)} is "
-                         "wanted", form, "")  # fmt: skip
+            text = f"{variable.lisp} is NULL, and a pointer to {named(variable.type)} is wanted"
+            self.stop_if(null, "ForeignValueError", text, form, "")
             self.add("set", form, place=self.name(variable),
                      value=Expression("deref", variable.type, pointer=given))  # fmt: skip
         body = self.reader.body
@@ -100,7 +100,8 @@ class Lowering:
         """What the caller gets when the native stops."""
         if not rules.is_scalar(self.result):
             if on_error is not None:
-                raise NativeError(f"on-error is a number, and the result is {named(self.result)}", self.reader.body.form)
+                text = f"on-error is a number, and the result is {named(self.result)}"
+                raise NativeError(text, self.reader.body.form)
             return None
         given = constant(literal_type(0 if on_error is None else on_error), 0 if on_error is None else on_error)
         if on_error is None or rules.is_pointer(self.result) and on_error == 0:
@@ -452,6 +453,8 @@ class Lowering:
         if place is None:
             self.finish(self.value(node), target, node.form)
             return
+        if place.op == "name" and _mentions(node.values, place.variable):
+            raise NativeError(f"{written(node.form)} is made of the array that it is assigned to", node.form)
         if len(node.values) < found.length:
             self.add("clear", node.form, place=place)
         element = rules.pointed(found)
@@ -462,8 +465,7 @@ class Lowering:
     def deliver_struct(self, node: Node, target: Any) -> None:
         found = node.type
         place = target if isinstance(target, Expression) and target.type is found else None
-        if place is None or any(_contains(value, ("local",)) for value in node.values.values()) and node.values \
-                and place.op == "name" and any(_mentions(value, place.variable) for value in node.values.values()):  # fmt: skip
+        if place is None or _reads_itself(node.values, place):
             self.finish(self.value(node), target, node.form)
             return
         if len(node.values) < len(found.fields):
@@ -658,8 +660,8 @@ class Lowering:
             left, right = right, left
         if node.sign not in "+-" or not rules.is_pointer(left.type) or not (
                 rules.is_integer(right.type) or right.type in (WEAK, BOOL)):  # fmt: skip
-            raise NativeError(f"{node.sign} of {named(left.type)} and {named(right.type)}: of a pointer, + and - take an "
-                              "integer", node.form)  # fmt: skip
+            raise NativeError(f"{node.sign} of {named(left.type)} and {named(right.type)}: of a pointer, + and - take "
+                              "an integer", node.form)  # fmt: skip
         self.sized(left.type, node)
         if right.type is WEAK:
             right = self.converted(right, PTRDIFF)
@@ -689,7 +691,8 @@ class Lowering:
         if value.type is VOID:
             raise NativeError(f"{written(node.form)} gives no value, and a condition is wanted", node.form)
         if isinstance(value.type, (Array, StructCType)):
-            raise NativeError(f"{written(node.form)} is {named(value.type)}, which is neither true nor false", node.form)
+            text = f"{written(node.form)} is {named(value.type)}, which is neither true nor false"
+            raise NativeError(text, node.form)
         return self.nonzero(value)
 
     def logic_condition(self, node: Node) -> Expression:
@@ -736,7 +739,8 @@ class Lowering:
 
     def value_if(self, node: Node, want: Any) -> Expression:
         found = self.natural(node, want)
-        if node.otherwise is None or not rules.is_scalar(found) or NEVER in (type_of(node.then), type_of(node.otherwise)):
+        never = node.otherwise is not None and NEVER in (type_of(node.then), type_of(node.otherwise))
+        if node.otherwise is None or never or not rules.is_scalar(found):
             return self.value_of_statement(node, want)
         condition = self.condition(node.test)
         arms = [self.separately(lambda arm=arm: self.fit(self.value(arm, found), found, arm.form, "the value"))
@@ -848,7 +852,8 @@ class Lowering:
             raise missing_member(base.type, node)
         found = rules.plain(field.ctype)
         if found is None:
-            raise NativeError(f"the member {field.name} is {field.ctype.spelling}, which native code has not", node.form)
+            text = f"the member {field.name} is {field.ctype.spelling}, which native code has not"
+            raise NativeError(text, node.form)
         if rules.is_pointer(base.type):
             base = Expression("deref", struct_of(base.type), pointer=base)
         elif base.op in ("call", "select"):
@@ -1036,6 +1041,11 @@ def _mentions(node: Any, variable: Variable) -> bool:
     if node.kind == "local" and node.variable is variable:
         return True
     return any(_mentions(part, variable) for name, part in vars(node).items() if name != "form")
+
+
+def _reads_itself(values: Any, place: Expression) -> bool:
+    """Whether what is made in a place is made of what is there."""
+    return place.op != "name" or _mentions(values, place.variable)
 
 
 def _is_const(place: Expression) -> bool:

@@ -74,7 +74,7 @@ INSTEAD = {
 
 
 class Reader:
-    """Reads one native: ``parameters`` are ``(Lisp name, Python name, type, type of the pointer that C passes to it)``."""
+    """Reads one native: ``parameters`` are ``(Lisp name, Python name, type, type of the pointer that C passes)``."""
 
     def __init__(self, parameters: list[tuple], result: CType, body: tuple, environment: Environment):
         self.environment = environment
@@ -465,8 +465,8 @@ class Reader:
 
     def array(self, form: tuple, found: Array, items: tuple) -> Node:
         if found.length * found.target.size > _LARGEST:
-            raise NativeError(f"{found.spelling} takes {found.size} bytes; a local array has its place on the stack, at "
-                              f"most {_LARGEST} bytes", form)  # fmt: skip
+            raise NativeError(f"{found.spelling} takes {found.size} bytes; a local array has its place on the stack, "
+                              f"at most {_LARGEST} bytes", form)  # fmt: skip
         if items and items[0][TAG] not in ("[", "t", "b"):
             raise NativeError(f"the values of an array are [VALUE …], not {written(items[0])}", items[0])
         values: list[Node] = []

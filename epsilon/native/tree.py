@@ -1,7 +1,7 @@
 """The two trees of a native: what was read, and what it means in statements.
 
-A :class:`Node` is a form whose names are resolved; its types are inferred.  From it come expressions without side effects
-other than calls, and statements (:class:`Step` s), which C has as they are, and which the interpreter runs.
+A :class:`Node` is a form whose names are resolved; its types are inferred.  From it come expressions without side
+effects other than calls, and statements (:class:`Step` s), which C has as they are, and which the interpreter runs.
 """
 
 from __future__ import annotations
