@@ -37,6 +37,10 @@ demo: $(STAMP)
 	@PYTHONPATH=examples $(BIN)/hy -m openssl
 	@printf '\n=== libsndfile and NumPy: a tone, written, normalised and read back ===\n'
 	@PYTHONPATH=examples $(BIN)/hy -m audio
+	@printf '\n=== Native code: a comparator, a picture, and SQL that calls Lisp ===\n'
+	@PYTHONPATH=examples $(BIN)/hy -m native_qsort
+	@PYTHONPATH=examples $(BIN)/hy -m mandelbrot
+	@PYTHONPATH=examples $(BIN)/hy -m sqlite_function
 	@printf '\n=== The same from plain Python, through the registry ===\n'
 	@$(BIN)/python examples/plain_python.py
 

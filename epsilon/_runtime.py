@@ -117,7 +117,8 @@ def native(
     **options: Any,
 ) -> Any:
     """``defnative``, and ``defcallback`` with ``:native True``: the function that ``declaration`` declares and that
-    ``body``, its forms as text, defines; ``scope`` has functions that give the objects of the module's names in it.  Frozen.
+    ``body``, its forms as text, defines; ``scope`` has functions that give the objects of the module's names in it.
+    Frozen.
 
     >>> body = "(1, 1, '(', (1, 2, 's', '+', '+'), (1, 4, 's', 'n', 'n'), (1, 6, 'i', 1))"
     >>> native("int successor(int n);", body, {})(41)

@@ -231,7 +231,8 @@ def test_a_mistake_in_one_native_is_no_other_ones():
 def test_bodies_of_all_sorts_do_not_crash():
     words = ["+", "-", "//", "get", "deref", ".", "setv", "let", "for", "while", "if", "cond", "the", "cast", "sizeof",
              "return", "and", "or", "not", "<", "=", "range", "a", "p", "s", "1", "2.5", '"t"', ":int",
-             "None", "point", "abs_", "struct-ref", "'x", "assert", "do", "when", "+=", "True", "ord", "<<", "break"]  # fmt: skip
+             "None", "point", "abs_", "struct-ref", "'x", "assert", "do", "when", "+=", "True", "ord", "<<",
+             "break"]  # fmt: skip
     import random
 
     pick = random.Random(6)

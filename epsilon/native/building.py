@@ -1,8 +1,8 @@
 """From definitions to functions: the natives of a file are built together when the first of them is needed.
 
 A definition costs little: its forms are kept as they are.  The first call, or the first use of an address, takes all
-that the file has defined so far, and makes one library of them, which the cache has from then on.  Its key covers the forms
-and all that the names in them mean, so that what is in the cache is loaded without reading the forms again.  Without a
+that the file has defined so far, and makes one library of them, which the cache has from then on.  Its key covers the
+forms and all that the names in them mean, so that what is in the cache is loaded without reading the forms again.  Without a
 compiler the same statements are interpreted, behind a callback.
 """
 

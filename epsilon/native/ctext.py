@@ -237,7 +237,8 @@ class Writer:
         self.names = Names(library.natives.values())
         self.variables: dict[Variable, str] = {}
         self.lines: list[str] = []
-        self.at = self.depth = 0
+        #: the Lisp line of the next line of the text, that of the last statement, and how deep it is
+        self.at = self.last = self.depth = 0
         #: the statement with which a local begins → the local
         self.at_first_set: dict[int, Variable] = {}
         self.result = signature.result
@@ -261,7 +262,7 @@ class Writer:
             text = self.declared(variable)
             self.out(f"{text};" if isinstance(variable.type, (Array, StructCType)) else f"{text} = 0;", 1, first)
         self.steps(body, 1)
-        self.out("}", 0, self.at - 1)
+        self.out("}", 0, self.last)
         return "\n".join(self.lines) + "\n"
 
     def declared(self, variable: Variable) -> str:
@@ -271,6 +272,7 @@ class Writer:
     def out(self, text: str, depth: int, of: int | None = None) -> None:
         """One line of the text, or more on the last one; ``of`` is the Lisp line that it belongs to."""
         last = self.lines[-1]
+        self.last = self.last if of is None else of
         joins = of is not None and self.at == of + 1 and last.endswith(";") and text.endswith(";")
         if joins and depth == self.depth and len(last) + len(text) < _WIDTH and "{" not in last + text:
             self.lines[-1] = f"{last} {text}"
@@ -316,13 +318,18 @@ class Writer:
 
     def step_if(self, step: Step, depth: int) -> None:
         condition, then, otherwise = self.value(step.condition), step.then, step.otherwise
-        if len(then) == 1 and then[0].op == "stop" and not otherwise:
+        if _is_stop(step):
             self.out(f"if ({condition}) {{ {self.stopping(then[0])} }}", depth, step.line)
             return
         if not then and otherwise:
             condition, then, otherwise = f"!({condition})", otherwise, []
         self.out(f"if ({condition}) {{", depth, step.line)
         self.steps(then, depth + 1)
+        while len(otherwise) == 1 and otherwise[0].op == "if" and not _is_stop(otherwise[0]) and otherwise[0].then:
+            (inner,) = otherwise
+            self.out(f"}} else if ({self.value(inner.condition)}) {{", depth, inner.line)
+            self.steps(inner.then, depth + 1)
+            otherwise = inner.otherwise
         if otherwise:
             self.out("} else {", depth)
             self.steps(otherwise, depth + 1)
@@ -454,7 +461,10 @@ class Writer:
         return f"{self.beside(left, right, level)} {sign} {self.beside(right, left, level + 1)}", level
 
     def operands(self, left: Expression, right: Expression) -> tuple[Expression, Expression]:
-        """Two operands of one type, of which C converts one by itself."""
+        """Two operands of one type, as C would have to get them to make it of them."""
+        both = _bare(left), _bare(right)
+        if both[0] is not left and both[1] is not right and rules.arithmetic(both[0].type, both[1].type) is left.type:
+            return both
         bare = _bare(right)
         if bare is not right and left.op != "convert" and rules.arithmetic(left.type, bare.type) is left.type:
             return left, bare
@@ -585,6 +595,11 @@ def _bare(value: Expression) -> Expression:
         if not (isinstance(value.value.type, Real) and isinstance(value.type, Integer)):
             return value.value
     return value
+
+
+def _is_stop(step: Step) -> bool:
+    """Whether it is a check, which ends the function."""
+    return len(step.then) == 1 and step.then[0].op == "stop" and not step.otherwise
 
 
 def _is_small(value: Expression) -> bool:
