@@ -2,8 +2,8 @@
 
 A definition costs little: its forms are kept as they are.  The first call, or the first use of an address, takes all
 that the file has defined so far, and makes one library of them, which the cache has from then on.  Its key covers the
-forms and all that the names in them mean, so that what is in the cache is loaded without reading the forms again.  Without a
-compiler the same statements are interpreted, behind a callback.
+forms and all that the names in them mean, so that what is in the cache is loaded without reading the forms again.
+Without a compiler the same statements are interpreted, behind a callback.
 """
 
 from __future__ import annotations
@@ -398,7 +398,7 @@ def _imports(natives: list[Native]) -> list[Any]:
 
 def _text(natives: list[Native], imports: list[Any], loads: bool = True) -> str:
     """The C text of natives that are known to be right."""
-    from epsilon.native.ctext import Library
+    from epsilon.native.clibrary import Library
 
     library = Library(f"{_what(natives)}: {natives[0].file}", imports)
     for native in natives:
@@ -410,7 +410,7 @@ def _text(natives: list[Native], imports: list[Any], loads: bool = True) -> str:
 
 def _without_mistakes(natives: list[Native]) -> list[Native]:
     """The natives that can be built; the others, and those that call them, are given their errors."""
-    from epsilon.native.ctext import Library
+    from epsilon.native.clibrary import Library
     from epsilon.native.rules import NativeError
 
     for native in natives:

@@ -13,9 +13,10 @@ from hy.models import Dict, Expression, List, String, Symbol
 from epsilon.form_types import FormError, Unknown
 from epsilon.native.building import is_value_behind
 from epsilon.native.lowering import lower
-from epsilon.native.reading import AUGMENTED, COMPARISONS, INSTEAD, METHODS, SHIFTS, SIGNS, Reader
+from epsilon.native.reading import METHODS, Reader
 from epsilon.native.rules import UNKNOWN, NativeError, parameter_type
 from epsilon.native.source import body_of
+from epsilon.native.subset import AUGMENTED, COMPARISONS, INSTEAD, SHIFTS, SIGNS
 from epsilon.typesystem import VOID, Array, CType, Direction, FunctionPointer, FunctionType, Pointer
 
 _KNOWN = {*SIGNS, *SHIFTS, *COMPARISONS, *AUGMENTED, *METHODS, *INSTEAD, "."}

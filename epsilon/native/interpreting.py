@@ -16,7 +16,7 @@ from epsilon import _backend
 from epsilon.errors import ForeignTypeError
 from epsilon.native import rules
 from epsilon.native.ctext import c_type, function_type
-from epsilon.native.lowering import Lowered, saturated
+from epsilon.native.lowering import Lowered
 from epsilon.native.tree import Callee, Expression, Step, Variable
 from epsilon.typesystem import VOID, WORDS, Array, Boolean, CType, FunctionPointer, Integer, Real, StructCType
 
@@ -55,7 +55,7 @@ class Writer:
     def __init__(self, lowered: Lowered, signature: Any, file: str, tools: Tools):
         self.lowered, self.file, self.tools = lowered, file, tools
         self.result = VOID if signature.result is VOID else c_type(signature.result)
-        self.space: dict[str, Any] = {"stop": tools.stop, "cut": saturated}
+        self.space: dict[str, Any] = {"stop": tools.stop, "cut": rules.saturated}
         self.known: dict[Any, str] = {}
         self.variables: dict[Variable, str] = {}
         self.lines: list[str] = []

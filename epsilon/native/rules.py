@@ -259,3 +259,34 @@ def named(found: Any) -> str:
     if found in (NEVER, VOID, None):
         return "no value"
     return found.spelling
+
+
+def wrapped(number: int, found: Integer) -> int:
+    """An integer as one of C's width."""
+    number &= (1 << 8 * found.size) - 1
+    return number - (1 << 8 * found.size) if number > found.high else number
+
+
+def saturated(number: float, found: Integer) -> int:
+    """A float cut off to an integer: at the ends of its range where it is beyond them; 0 for what is no number."""
+    if number != number:
+        return 0
+    if number in (float("inf"), float("-inf")):
+        return found.high if number > 0 else found.low
+    return min(max(int(number), found.low), found.high)
+
+
+def rounded(number: Any, found: Real) -> float:
+    try:
+        value = float(number)
+        if found.size == 4:
+            import struct
+
+            value = struct.unpack("f", struct.pack("f", value))[0]
+    except OverflowError:
+        return float("inf") if number > 0 else float("-inf")
+    return value
+
+
+def word_for(found: Any) -> str:
+    return found.spelling.removesuffix("_t").replace(" ", "-").removeprefix("_").lower()
