@@ -44,6 +44,7 @@ static const struct {
     {"null_pointer", &hooks.null_pointer},
     {"readonly", &hooks.readonly},
     {"in_use", &hooks.in_use},
+    {"shown", &hooks.shown},
     {"member", &hooks.member},
 };
 

@@ -72,6 +72,7 @@ typedef struct Guarded {
     PyThreadState *user;    /* the thread of the calls in flight */
     int inflight;           /* calls that C uses it in; of the root */
     int ended_line;
+    int exports;            /* of the root: who looks at buffers of it (buffer.c) or holds it; it cannot end meanwhile */
     char owns;              /* MALLOCED, POOLED, or 0 */
     char ended, readonly;
     char shared;            /* the calls in flight are those of several threads */
@@ -271,6 +272,7 @@ extern struct Hooks {
     PyObject *null_pointer;  /* (ctype): raises, for a NULL behind (:in T) */
     PyObject *readonly;      /* (guarded): raises, for a write into memory that may only be read */
     PyObject *in_use;        /* (guarded): raises, for the end of memory that C uses on another thread */
+    PyObject *shown;         /* (guarded) → (format or None, size of an item) of its buffer, or raises */
     PyObject *member;        /* (field, struct, exception): names the member in an exception, in place */
 } hooks;
 
@@ -293,6 +295,9 @@ is_guarded(PyObject *object)
     return type == &GuardedType || (base && (base == &GuardedType || base->tp_base == &GuardedType)) ||
            (type->tp_flags & Py_TPFLAGS_BASETYPE && PyType_IsSubtype(type, &GuardedType));
 }
+
+/* buffer.c */
+extern PyBufferProcs guarded_buffers;
 
 /* pool.c */
 void *pool_take(size_t size);
