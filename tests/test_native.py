@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import pickle
 import re
 import shutil
 import subprocess
@@ -256,6 +257,18 @@ def test_bodies_of_all_sorts_do_not_crash():
 
 
 # --- text -------------------------------------------------------------------------------------------------------------
+
+
+def test_forms_that_are_nested_too_deeply():
+    function = define_native("int f(int a)", "(+ 1 " * 60 + "a" + ")" * 60)
+    assert function(2) == 62
+    with pytest.raises((CompilerError, ForeignTypeError), match="nested too deeply|recursion"):
+        define_native("int f(int a)", "(+ 1 " * 250 + "a" + ")" * 250)(2)
+
+
+def test_a_native_is_pickled_by_name():
+    with pytest.raises(TypeError, match="pickled by its module and name, and is not .*f"):
+        pickle.dumps(define_native("int f(int a)", "a"))
 
 
 def test_the_c_text_is_readable():

@@ -109,7 +109,11 @@ class Native:
         from epsilon.native.rules import NativeError
 
         if self.lowered is None:
-            form = forms_of(self.body)
+            try:
+                form = forms_of(self.body)
+            except (MemoryError, RecursionError, SyntaxError):
+                text = f"native {self.name}, {self.file}:{self.line}: its forms are nested too deeply"
+                raise CompilerError(text, function=self.name) from None
             try:
                 reader = Reader(self.parameters(form), self.signature.result, form, self.look_up)
                 self.lowered = lower(reader, self.name, self.on_error)
@@ -151,7 +155,10 @@ class NativeDeclaration(Declaration):
         return address_of(self.native)
 
     def reduce(self) -> tuple:
-        return (_find, (self.module, self.__name__))
+        place = (self.module, self.__name__)
+        if getattr(sys.modules.get(self.module), self.__name__, None) is not self.native.function():
+            raise TypeError(f"{self}: a native is pickled by its module and name, and is not {'.'.join(place)}")
+        return (_find, place)
 
 
 def native_of(value: Any) -> Native | None:
