@@ -1,4 +1,4 @@
-"""What native code costs beside the same in C at -O2, and what it takes: built, found in the cache, a module of them."""
+"""What native code costs beside the same in C at -O2, and to have it: built, found in the cache, a module of them."""
 
 from __future__ import annotations
 

@@ -279,3 +279,79 @@
 (defn test-null-behind-an-in-parameter []
   (with [_ (pytest.raises epsilon.ForeignValueError :match "a is NULL")]
     ((trampoline-of "int" ["pointer" "pointer"]) native-compare.address None None)))
+
+;;; The order of evaluation is Lisp's
+
+(defnative bump :int ((p (:pointer :int))) (+= (deref p) 1) (deref p))
+(defnative order-of-operands :int ((p (:pointer :int)))
+  (+ (* 1000 (get p 0)) (* 100 (bump p)) (* 10 (bump p)) (get p 0)))
+(defnative order-of-comparison :bool ((p (:pointer :int))) (< (get p 0) (bump p) (bump p) 3))
+(defnative order-of-places :void ((p (:pointer :int)) (q (:pointer :int)))
+  (setv (get q (get p 0)) (* 10 (bump p)))
+  (+= (get q (bump p)) (bump p)))
+(defnative short-circuit :int ((p (:pointer :int)) (a :int))
+  (and a (bump p))
+  (or a (bump p))
+  (when (and (> a 5) (< (bump p) 100) (> (bump p) 0)) (bump p))
+  (or (and a (> (bump p) 0) (= a 3)) (> (bump p) 50) False)
+  (deref p))
+(defnative loop-variable :long ((n :int))
+  (setv total (the :long 0)  limit n)
+  (for [i (range limit)]
+    (setv limit 0)
+    (+= total i)
+    (setv i 100)
+    (+= total i))
+  (+ (* 1000 total) i))
+(defnative condition-with-statements :int ((n :int))
+  (setv rounds 0)
+  (while (let [m (- n rounds)] (when (= m 3) (return -1)) (> m 0))
+    (+= rounds 1)
+    (when (= rounds 2) (continue))
+    (when (> rounds 50) (break)))
+  rounds)
+(defnative shadowed :int ((x :int))
+  (let [x (+ x 1)  y x]
+    (let [x (* y 10)]
+      (setv y (+ x 1)))
+    (setv x (+ x y)))
+  (+ x 1))
+(defnative copied :int ()
+  (let [a (point 1 2.0)  b a]
+    (setv b.x 5)
+    (setv a (point (+ b.x 1) (+ a.x 0.0)))
+    (+ (* 100 a.x) (* 10 (cast a.y :int)) b.x)))
+(defnative zeros-each-time :int ()
+  (setv total 0)
+  (for [i (range 3)]
+    (let [a (the (:array :int 4))]
+      (+= (get a i) 1)
+      (for [j (range 4)] (+= total (get a j)))))
+  total)
+(defnative fill :void ((p (:pointer :double)) (n :size)) (for [i (range n)] (setv (get p i) (/ i 2.0))))
+(defnative passes-its-array :double ()
+  (let [a (the (:array :double 5))]
+    (fill a 5)
+    (+ (get a 4) (get a 1))))
+(defnative value-of-if :int ((p (:pointer :int)) (a :int))
+  (+ (if a (do (bump p) (bump p)) (* 10 (bump p))) (* 100 (deref p))))
+
+(defn test-the-order-of-evaluation []
+  (defn with-one [f #* arguments]
+    (setv p (foreign-alloc :int :initial [1]))
+    [(f p #* arguments) (get p 0)])
+  (assert (= (with-one order-of-operands) [1233 3]))
+  (assert (= (with-one order-of-comparison) [False 3]))
+  (assert (= (lfor a [0 1 3 7] (with-one short-circuit a)) [[3 3] [4 4] [3 3] [7 7]]))
+  (assert (= (lfor a [0 1] (with-one value-of-if a)) [[220 2] [303 3]]))
+  (setv p (foreign-alloc :int :initial [1])  q (foreign-alloc :int :count 5))
+  (order-of-places p q)
+  (assert (= [(list p) (list q)] [[4] [0 0 20 4 0]])))
+
+(defn test-what-loops-and-scopes-do-to-locals []
+  (assert (= (loop-variable 3) 303100))
+  (assert (= (lfor n [2 9] (condition-with-statements n)) [2 -1]))
+  (assert (= (shadowed 4) 5))
+  (assert (= (copied) 615))
+  (assert (= (zeros-each-time) 3))
+  (assert (= (passes-its-array) 2.5)))

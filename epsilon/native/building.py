@@ -70,6 +70,8 @@ class Native:
         self.interpreted: Any = None
         self.error: CompilerError | None = None
         self.lowered: Lowered | None = None
+        #: while it is built: what the names of the module in it mean
+        self.meanings: dict[str, Any] = {}
         self.building = False
         #: the functions that it calls
         self.callees: list[Any] = []
@@ -85,6 +87,18 @@ class Native:
             if path == self.name:  # it is not assigned yet, or not to that name
                 return self.function()
             raise KeyError(path) from None
+
+    def settle(self) -> None:
+        """Look up all names of the module's; a wrong one is found when the body is read."""
+        for path in self.scope:
+            try:
+                self.meanings[path] = self.look_up(path)
+            except (AttributeError, KeyError):
+                self.meanings[path] = None
+
+    def unsettle(self) -> None:
+        """Forget what was only needed for building."""
+        self.building, self.lowered, self.meanings = False, None, {}
 
     def parameters(self, form: tuple) -> list[tuple]:
         """What the reader is told of each: Lisp's name, Python's, the type, and that of the pointer to the value."""
@@ -229,6 +243,7 @@ def _make(native: Native) -> None:
         waiting.append(native)
     for one in waiting:
         one.building = True
+        one.settle()
     try:
         if compiles():
             for batch in _batches(waiting):
@@ -238,7 +253,7 @@ def _make(native: Native) -> None:
                 _interpret(one)
     finally:
         for one in waiting:
-            one.building, one.lowered = False, None
+            one.unsettle()
         _waiting.setdefault(native.file, []).extend(
             one for one in waiting if one is not native and one.address is None and one.error is None
         )  # the compiler was not to be had
@@ -250,8 +265,9 @@ def _make(native: Native) -> None:
 def _batches(natives: list[Native]) -> list[list[Native]]:
     """The natives in as few libraries as can be: a tag has one meaning in each."""
     batches: list[tuple[dict, list[Native]]] = []
+    structs: dict[Any, set[StructCType]] = {}
     for native in natives:
-        tags = {(found.kind, found.tag): found for found in _structs(native)}
+        tags = {found.spelling: found for found in _structs(native, structs)}
         for known, members in batches:
             if all(known.get(tag, found) is found for tag, found in tags.items()):
                 known.update(tags)
@@ -262,26 +278,22 @@ def _batches(natives: list[Native]) -> list[list[Native]]:
     return [members for _, members in batches]
 
 
-def _structs(native: Native) -> set[StructCType]:
-    found: set[StructCType] = set()
-    for part in (native.signature.result, *native.signature.parameters):
-        _reach(part, found)
-    for path in native.scope:
-        value = _value(native, path)
-        own = getattr(value, "ctype", None)
-        if isinstance(own, CType):
-            _reach(own, found)
-        signature = getattr(value, "signature", None)
-        for part in (signature.result, *signature.parameters) if hasattr(signature, "parameters") else ():
-            _reach(part, found)
+def _structs(native: Native, known: dict[Any, set[StructCType]]) -> set[StructCType]:
+    """The structs that a native may mention; ``known`` are those of signatures and types that were met before."""
+    found = set()
+    for one in (native.signature, *native.meanings.values()):
+        if isinstance(one, (_backend.Callback, _backend.Function)):
+            one = one.signature
+        elif not hasattr(one, "parameters"):
+            one = getattr(one, "ctype", None)
+        if one not in known:
+            known[one] = reached = set()
+            parts = (one.result, *one.parameters) if hasattr(one, "parameters") else [one]
+            for part in parts:
+                if isinstance(part, CType):
+                    _reach(part, reached)
+        found |= known[one]
     return found
-
-
-def _value(native: Native, path: str) -> Any:
-    try:
-        return native.look_up(path)
-    except (KeyError, AttributeError):
-        return None
 
 
 def _reach(found: CType, known: set[StructCType]) -> None:
@@ -344,8 +356,8 @@ def _key(natives: list[Native]) -> str:
     for native in natives:
         parts += [native.name, native.file, native.body, repr(native.on_error), *map(str, native.names)]
         parts.append(_signature_text(native.signature, described))
-        for path in native.scope:
-            parts += [path, _described(_value(native, path), places, described)]
+        for path, value in native.meanings.items():
+            parts += [path, _described(value, places, described)]
     return cache.key(*parts)
 
 
@@ -396,8 +408,7 @@ def _imports(natives: list[Native]) -> list[Any]:
     own = {id(native) for native in natives}
     found: dict[int, Any] = {}
     for native in natives:
-        for path in native.scope:
-            value = _value(native, path)
+        for value in native.meanings.values():
             if isinstance(value, (_backend.Callback, _backend.Function)) and id(native_of(value)) not in own:
                 found.setdefault(id(value), value)
     return list(found.values())
@@ -552,15 +563,21 @@ def source(function: Any) -> str:
     native = native_of(function)
     if native is None:
         raise ForeignTypeError(f"native_source takes a native, as defnative makes it, not {function!r}")
-    found = [native]
+    with _lock:
+        return _source([native])
+
+
+def _source(found: list[Native]) -> str:
     for one in found:
         one.read()
         _check_callees(one)
-        near = (callee.native for callee in one.callees if callee.native and callee.native.file == native.file)
+        near = (callee.native for callee in one.callees if callee.native and callee.native.file == one.file)
         found += [callee for callee in dict.fromkeys(near) if callee not in found]
+    for one in found:
+        one.settle()
     text = _text(found, _imports(found), loads=False)
     for one in found:
-        one.lowered = None
+        one.unsettle()
     return text
 
 
