@@ -43,6 +43,8 @@ def _writer() -> str:
 
 
 _WRITER = _writer()
+#: whether natives are interpreted even where there is a compiler
+interprets = _backend.strategy == "cffi"
 _lock = RLock()
 #: file → the natives that it has defined and nobody has needed yet
 _waiting: dict[str, list[Native]] = {}
@@ -233,7 +235,7 @@ def address_of(native: Native) -> int:
 
 def compiles() -> bool:
     """Whether natives are compiled here, and not interpreted."""
-    return _backend.strategy != "cffi" and compiler.is_there()
+    return not interprets and compiler.is_there()
 
 
 def _make(native: Native) -> None:
@@ -245,12 +247,11 @@ def _make(native: Native) -> None:
         one.building = True
         one.settle()
     try:
-        if compiles():
+        if interprets:
+            _interpret(waiting)
+        else:
             for batch in _batches(waiting):
                 _build(batch)
-        else:
-            for one in waiting:
-                _interpret(one)
     finally:
         for one in waiting:
             one.unsettle()
@@ -317,6 +318,9 @@ def _build(natives: list[Native]) -> None:
     key = _key(natives)
     path = _cached(key)
     if path is None:
+        if not compiler.is_there():
+            _interpret(natives)
+            return
         natives = _without_mistakes(natives)
         if not natives:
             return
@@ -492,8 +496,13 @@ def _lasting_address(function: Any) -> int:
 # --- interpreted ------------------------------------------------------------------------------------------------------
 
 
-def _interpret(native: Native) -> None:
-    """Give a native the address of a callback that interprets it, or its error."""
+def _interpret(natives: list[Native]) -> None:
+    """Give natives the addresses of callbacks that interpret them, or their errors."""
+    for native in natives:
+        _interpret_one(native)
+
+
+def _interpret_one(native: Native) -> None:
     from epsilon.native.interpreting import entry
     from epsilon.native.rules import NativeError
 
