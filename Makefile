@@ -43,6 +43,10 @@ demo: $(STAMP)
 	@PYTHONPATH=examples $(BIN)/hy -m header_openssl
 	@printf '\n=== curl/curl.h, imported: a local server is asked, a callback in Lisp is answered ===\n'
 	@PYTHONPATH=examples $(BIN)/hy -m header_curl
+	@printf '\n=== Native code: a comparator, a picture, and SQL that calls Lisp ===\n'
+	@PYTHONPATH=examples $(BIN)/hy -m native_qsort
+	@PYTHONPATH=examples $(BIN)/hy -m mandelbrot
+	@PYTHONPATH=examples $(BIN)/hy -m sqlite_function
 	@printf '\n=== The same from plain Python, through the registry ===\n'
 	@$(BIN)/python examples/plain_python.py
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import geometric_mean
 from typing import NamedTuple
 
-from benchmarks import buffers
+from benchmarks import buffers, natives
 from benchmarks.figures import BIND_PROTOTYPE, BIND_TYPES, BYTES, IMPORT, LOAD, MADE, Figure, Measured
 from benchmarks.memories import ALLOCATE, ELEMENTS, FIELDS, POOLED
 from benchmarks.peers import CFFI_ABI, CFFI_API, CRITICAL, CTYPES, DEFAULT, HANDWRITTEN, strategy_row
@@ -115,6 +115,14 @@ ASKED = (
           lambda of: of.ratio(buffers.OUT, DEFAULT, buffers.MEMCPY)),
     Asked("into_buffer of 100 MB / memcpy into memory as fresh", "<=", 1.1, "×",
           lambda of: of.ratio(buffers.IN, DEFAULT, buffers.MEMCPY)),
+    Asked("qsort with a native comparator / with one in C", "<=", 1.10, "×",
+          lambda of: of.ratio(natives.QSORT, natives.NATIVE, natives.C)),
+    Asked("native mandelbrot, sum over an array, string hash / C at -O2, worst", "<=", 1.15, "×",
+          lambda of: max(of.ratio(way, natives.NATIVE, natives.C) for way in natives.KERNELS[1:])),
+    Asked("first build of one native", "<=", 150, " ms", lambda of: of.ns(natives.NATIVE, natives.FIRST)),
+    Asked("one native from the cache", "<=", 1, " ms", lambda of: of.ns(natives.NATIVE, natives.CACHED)),
+    Asked("a Hy module of 100 natives from the cache", "<=", 20, " ms",
+          lambda of: of.ns(natives.NATIVE, natives.MODULE)),
     Asked("a view without a copy", "<=", 2, " µs", lambda of: of.ns(DEFAULT, buffers.VIEW) / 1000),
 )
 

@@ -3,7 +3,7 @@ from asyncio import AbstractEventLoop
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from types import ModuleType, TracebackType
-from typing import Any, ClassVar, Final, Literal, SupportsIndex, TypeAlias, TypeVar, final, overload
+from typing import IO, Any, ClassVar, Final, Literal, SupportsIndex, TypeAlias, TypeVar, final, overload
 
 from typing_extensions import Self
 
@@ -188,6 +188,13 @@ def define_library(
     darwin: _LibraryName | Iterable[_LibraryName] = None,
     windows: _LibraryName | Iterable[_LibraryName] = None,
 ) -> None: ...
+
+# --- native functions ---
+
+def define_native(
+    declaration: str, body: str, *, critical: bool = False, on_error: Any = None, doc: str | None = None
+) -> Function: ...
+def native_source(function: Function, file: IO[str] | None = None) -> None: ...
 
 # --- functions ---
 

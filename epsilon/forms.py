@@ -17,7 +17,7 @@ import hy
 from funcparserlib.parser import NoParseError, Parser, finished, many, maybe, some
 from hy.errors import HySyntaxError
 from hy.model_patterns import FORM, KEYWORD, whole
-from hy.models import Dict, Expression, Integer, Keyword, List, String, Symbol, Tuple
+from hy.models import Dict, Expression, Float, Integer, Keyword, List, String, Symbol, Tuple
 
 from epsilon.arenas import KINDS
 from epsilon.callbacks import THREADS
@@ -411,6 +411,49 @@ def inputs(parameters: Iterable[Parameter]) -> list[Symbol]:
     ]
 
 
+def _native_options(found: dict[str, Any]) -> dict[str, Any]:
+    """The options of a callback; ``:native`` says what its body is, and is a literal."""
+    native = found.get("native", Symbol("False"))
+    if native not in (Symbol("True"), Symbol("False")):
+        raise FormError(f":native is True or False, not {shown(native)}", native)
+    found["native"] = native == Symbol("True")
+    for name in ("thread", "give", "abi"):
+        if found["native"] and name in found:
+            raise FormError(f":{name} is for a callback in Python; native code runs where C calls it", None)
+    return found
+
+
+def docstring(body: list) -> tuple[Any, list]:
+    """The string before other forms, which is the docstring, and those forms."""
+    return (body[0], body[1:]) if len(body) > 1 and isinstance(body[0], String) else (None, body)
+
+
+def native_body(
+    compiler: Any, macro: str, name: Symbol, result: Type, parameters: list[Parameter], body: list, on_error: Any
+) -> tuple[Any, Any, Any]:
+    """The docstring of a native, its body as text, and the form of what gives the objects of the names in it."""
+    from epsilon.native.expanding import read_body
+
+    doc, models = docstring(body)
+
+    def work(_: Any) -> Any:
+        answer = None if on_error is None else _answer(on_error)
+        return read_body(compiler, name, result, parameters, models, answer)
+
+    found = read(compiler, macro, [Symbol("body")], [any_form("a body") >> work])[0]
+    return doc, found.text, found.scope
+
+
+def _answer(model: Any) -> Any:
+    bare = unquoted(model)
+    if isinstance(bare, (Integer, Float)):
+        return int(bare) if isinstance(bare, Integer) else float(bare)
+    words = {"None": None, "True": True, "False": False}
+    if isinstance(bare, Symbol) and str(bare) in words:
+        return words[str(bare)]
+    raise FormError(f"what a native gives on an error is a number, not {shown(bare)}", model)
+
+
 # --- structs --------------------------------------------------------------------------------------------------------
 
 
@@ -618,6 +661,9 @@ _WORDS = {
 #: of ``define-foreign-type``: the base's form, and the functions
 FOREIGN_TYPE = options("base", "to-foreign", "from-foreign") >> _foreign_type
 CALLBACK_OPTIONS = options("on-error", "thread", "give", "abi")
+#: of ``defcallback`` and of ``defnative``, whose body may become machine code
+BODY_OPTIONS = options("on-error", "thread", "give", "abi", "native") >> (lambda found: _native_options(found))
+NATIVE_OPTIONS = options("critical", "on-error")
 FUNCTION_OPTIONS = options(*OPTIONS)
 STRUCT_OPTIONS = options("packed", "align", "header")
 AUTO_DEFINITION = (C_DEFINITION + options("header", "packed", "align")) >> _auto

@@ -166,18 +166,42 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
 
   Define ``NAME`` as a function that C can call, and Lisp too. The options are ``:on-error``, what C gets when the body
   raises, ``:thread``, ``:give`` and ``:abi``; they mean what they mean for ``make_callback``. A string before other forms
-  is the docstring. ::
+  is the docstring. With ``:native True`` the body is native code, as that of ``defnative``, and ``(:in T)`` its value. ::
 
       (defcallback compare-ints :int ((a (:in :int)) (b (:in :int)))
         (- a b))
       (qsort array 8 4 compare-ints)"
   (setv [name result parameters options body]
         (forms.read _hy_compiler "defcallback" fields
-          [forms.NAME forms.RESULT forms.PARAMETER-LIST forms.CALLBACK-OPTIONS (many FORM)]))
+          [forms.NAME forms.RESULT forms.PARAMETER-LIST forms.BODY-OPTIONS (many FORM)]))
+  (when (.pop options "native")
+    (return (native _hy_compiler "defcallback" name result parameters options body)))
   (setv [text special] (forms.prototype (forms.c-name name) result parameters))
   `(defn [(~(runtime _hy_compiler 'callback) ~text ~@(forms.keywords :special special #** options))]
      ~name [~@(forms.inputs parameters)]
      ~@body))
+
+(defn native [compiler macro name result parameters options body]
+  "The definition of a native function."
+  (setv [text special] (forms.prototype (forms.c-name name) result parameters)
+        [doc code scope] (forms.native-body compiler macro name result parameters body (.get options "on-error")))
+  `(setv ~name (~(runtime compiler 'native) ~text ~code ~scope ~@(forms.keywords :special special :doc doc #** options))))
+
+(defmacro defnative [_hy_compiler #* fields]
+  "(defnative NAME RESULT ((PARAMETER TYPE) …) :OPTION VALUE … BODY …)
+
+  Define ``NAME`` as a function of machine code: the body is of the typed subset of Lisp that docs/native.md has. Lisp calls
+  it as any C function, and C does; it is compiled when it is first needed, and is in the cache from then on. The options
+  are ``:critical``, which keeps the GIL, and ``:on-error``, what the caller gets instead of zero when the function stops.
+  A string before other forms is the docstring. ::
+
+      (defnative compare-ints :int ((a (:pointer :int)) (b (:pointer :int)))
+        (- (deref a) (deref b)))
+      (qsort array 8 4 compare-ints)"
+  (setv [name result parameters options body]
+        (forms.read _hy_compiler "defnative" fields
+          [forms.NAME forms.RESULT forms.PARAMETER-LIST forms.NATIVE-OPTIONS (many FORM)]))
+  (native _hy_compiler "defnative" name result parameters options body))
 
 (defmacro make-callback [_hy_compiler #* fields]
   "(make-callback FUNCTION RESULT (TYPE …) :OPTION VALUE …)

@@ -184,6 +184,7 @@ def test_the_run_time_is_frozen():
         "import_header": ["header", "library", "include", "exclude", "prefix", "rename", "cflags", "defines",
                           "include_dirs", "pkg_config", "macros", "options"],
         "make_callback": ["function", "result", "parameters", "on_error", "thread", "give", "abi"],
+        "native": ["declaration", "body", "scope", "special", "doc", "on_error", "options"],
         "numpy_dtype": ["type"],
         "offsetof": ["type", "members"],
         "pinned_array": ["array"],
@@ -393,7 +394,7 @@ def test_every_macro_is_exported_and_explained():
     wanted = {
         "alignof", "call-async", "cast", "declare-c", "defcallback", "defconverter", "defcvar", "define-c-enum",
         "define-c-flags", "define-c-struct", "define-c-struct-auto", "define-c-type", "define-c-union",
-        "define-foreign-class", "define-foreign-type", "define-library", "import-header",
+        "define-foreign-class", "define-foreign-type", "define-library", "import-header", "defnative",
         "defshared", "defshared-with-errno", "deref", "foreign-alloc", "foreign-string", "from-buffer",
         "get-or-create-trampoline", "make-callback", "numpy-dtype", "offsetof",
         "register-signature", "shared-call", "sizeof", "struct-ref", "with-arena", "with-c-struct", "with-callback",
