@@ -44,6 +44,8 @@ static const struct {
     {"null_pointer", &hooks.null_pointer},
     {"readonly", &hooks.readonly},
     {"in_use", &hooks.in_use},
+    {"batch_wiring", &hooks.batch_wiring},
+    {"batch_failed", &hooks.batch_failed},
     {"member", &hooks.member},
 };
 
@@ -122,7 +124,7 @@ execute(PyObject *module)
         {"Cell", &CellType},           {"Guarded", &GuardedType},   {"Converter", &ConverterType},
         {"Memory", &MemoryType},       {"Field", &FieldType},
         {"Trampoline", &TrampolineType}, {"Function", &FunctionType}, {"Callback", &CallbackType},
-        {"Lease", &LeaseType},
+        {"Lease", &LeaseType},         {"Batch", &BatchType},
     };
     if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
         PyErr_SetString(PyExc_ImportError, "epsilon._shim does not support subinterpreters");

@@ -63,6 +63,7 @@ __all__ = [
     "alignof",
     "Arena",
     "arena",
+    "BatchResult",
     "call_async",
     "Callback",
     "callback",
@@ -89,6 +90,7 @@ __all__ = [
     "errno",
     "FlagsType",
     "foreign_alloc",
+    "foreign_batch",
     "foreign_copy",
     "foreign_error_code",
     "foreign_error_function",
@@ -144,6 +146,7 @@ __all__ = [
 #: where the names are that are seldom wanted: their modules are imported at the first use
 _LATER = {
     "Arena": "arenas",
+    "BatchResult": "batches",
     "arena": "arenas",
     "cast": "pointers",
     "cdef": "declarations",
@@ -156,6 +159,7 @@ _LATER = {
     "EnumType": "enums",
     "FlagsType": "enums",
     "define_foreign_class": "foreign_classes",
+    "foreign_batch": "batches",
     "foreign_copy": "pointers",
     "foreign_release": "ownership",
     "ForeignObject": "foreign_classes",
