@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks import buffers
+from benchmarks import batches, buffers
 from benchmarks.figures import FIGURES, WHO, Measured
 from benchmarks.judge import Verdict
 from benchmarks.memories import WAYS as MEMORY_WAYS
@@ -100,6 +100,14 @@ def buffers_table(results: Results, statistic: str) -> Table:
     body = [[row, *(cell(results, row, way, STATISTICS[statistic]) for way in buffers.ALL)] for row in rows]
     notes = [f"not measured: {results.reasons[buffers.MEMCPY]}"] if buffers.MEMCPY in results.reasons else []
     return Table(f"Arrays of NumPy's ({statistic} of the rounds)", ["", *buffers.ALL], body, notes)
+
+
+def batches_table(results: Results, statistic: str) -> Table:
+    """Several calls at once."""
+    rows = [row for row in (batches.C_LOOP, DEFAULT, batches.BATCH, batches.NUMPY_VECTORIZE) if row in results.samples]
+    body = [[row, *(cell(results, row, way, STATISTICS[statistic]) for way in batches.ALL)] for row in rows]
+    notes = [f"not measured: {results.reasons[batches.C_LOOP]}"] if batches.C_LOOP in results.reasons else []
+    return Table(f"Batches and vectors ({statistic} of the rounds)", ["", *batches.ALL], body, notes)
 
 
 def row_cells(results: Results, row: str, statistic: Statistic, tasks: Sequence[str] = TASKS) -> list[str]:

@@ -108,6 +108,7 @@ static PyMethodDef methods[] = {
     {"errno", shim_errno, METH_NOARGS, "The errno of this thread's last call under errno=True."},
     {"set_errno", shim_set_errno, METH_O, "Set what errno() gives on this thread."},
     {"own_calls", shim_own_calls, METH_NOARGS, "This thread's foreign calls in progress, for leave_to."},
+    {"vectorize", shim_vectorize, METH_VARARGS, "A NumPy ufunc whose inner loop is a function."},
     {"leave_to", shim_leave_to, METH_VARARGS, "Leave an exception to the foreign call that a thread is in, if any."},
     {NULL, NULL, 0, NULL},
 };
@@ -131,6 +132,8 @@ execute(PyObject *module)
         return -1;
     }
     if (convert_init() < 0 || threads_init() < 0 || elements_init() < 0)
+        return -1;
+    if (PyType_Ready(&VectorType) < 0)
         return -1;
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         if (PyType_Ready(types[i].type) < 0 ||

@@ -49,6 +49,7 @@ typedef struct {
     PyObject_HEAD
     PyObject *closer; /* called once, when closed and no call is in flight */
     Py_ssize_t inflight;
+    int aloft; /* loops in progress that may have no GIL: atomic (vectorize.c) */
     char closed;
 } Cell;
 
@@ -246,7 +247,7 @@ typedef struct {
 /* --- what the rooms offer each other ------------------------------------------------------------------------------ */
 
 extern PyTypeObject CellType, GuardedType, MemoryType, LeaseType, FieldType, ConverterType, TrampolineType, FunctionType,
-    CallbackType, BatchType;
+    CallbackType, BatchType, VectorType;
 
 /* the hooks that the floors above set: Python callables, see module.c */
 extern struct Hooks {
@@ -375,6 +376,9 @@ PyObject *shim_own_calls(PyObject *, PyObject *);
 PyObject *shim_leave_to(PyObject *, PyObject *);
 void thunk_run(void *user, ThunkCall *call);
 void upcall_closure(ffi_cif *cif, void *where, void **pointers, void *user);
+
+/* vectorize.c */
+PyObject *shim_vectorize(PyObject *, PyObject *);
 
 /* errors.c */
 PyObject *take_exception(void);

@@ -141,6 +141,7 @@ __all__ = [
     "struct_pointer",
     "StructType",
     "SymbolNotFoundError",
+    "vectorize",
 ]
 
 #: where the names are that are seldom wanted: their modules are imported at the first use
@@ -175,6 +176,7 @@ _LATER = {
     "from_buffer": "buffers",
     "into_buffer": "buffers",
     "numpy_dtype": "buffers",
+    "vectorize": "vectors",
 }
 
 

@@ -31,15 +31,17 @@ class Batch:
 
     def __call__(self, /, *arguments: Any, **keywords: Any) -> list:
         if len(arguments) != self._wanted or keywords:
-            raise hooks.type_error(f"a batch of {len(self._shape)} calls: {self._wanted} arguments wanted, by position; "
-                                   f"{len(arguments) + len(keywords)} given")  # fmt: skip
-        given = iter(arguments)
+            given = len(arguments) + len(keywords)
+            raise hooks.type_error(
+                f"a batch of {len(self._shape)} calls: {self._wanted} arguments wanted, by position; {given} given"
+            )
+        rest = iter(arguments)
         callables: list[Any] = []
         passed: list[list] = []
         for place, sources in enumerate(self._shape):
             called = self._callables[place]
-            callables.append(next(given) if called is None else callables[called] if type(called) is int else called)
-            passed.append([_passed(source, given) for source in sources])
+            callables.append(next(rest) if called is None else callables[called] if type(called) is int else called)
+            passed.append([_passed(source, rest) for source in sources])
         chosen = tuple(callables)
         if self._known is None or any(map(_differ, self._known, chosen)):
             hooks.batch_wiring(chosen, self._shape)

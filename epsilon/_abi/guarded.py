@@ -36,8 +36,8 @@ class Hooks:
 
     __slots__ = (
         "adapt", "another", "arguments", "batch_failed", "batch_wiring", "cdata", "check_failed", "closed", "dead",
-        "depart", "explain", "in_use", "library_closed", "member", "null_pointer", "readonly", "retrying", "tail", "take",
-        "type_error", "undecodable",
+        "depart", "explain", "in_use", "library_closed", "member", "null_pointer", "readonly", "retrying", "tail",
+        "take", "type_error", "undecodable",
     )  # fmt: skip
 
 
