@@ -14,6 +14,7 @@ from benchmarks.rounds import Plan, Results, progress
 from benchmarks.tasks import calibrate
 from benchmarks.ways import statement
 from benchmarks.workshop import Unavailable, Workshop
+from epsilon._runtime import planned_batch
 
 BATCH = "Epsilon, in a batch"
 C_LOOP = "the loop in C"
@@ -27,7 +28,7 @@ ALL = (TEN, VECTOR)
 def ten_calls() -> dict[str, Callable[[int], float]]:
     """The loops over ten calls of abs.  The batch is what ``with-foreign-batch`` keeps for such a form."""
     function = epsilon.lib_open("libc").bind("int abs(int n)")
-    batch = epsilon.batches.planned_batch(((None, None), *[(0, None)] * 9))
+    batch = planned_batch(((None, None), *[(0, None)] * 9))
     assert batch(function, *range(-10, 0)) == [10, 9, 8, 7, 6, 5, 4, 3, 2, 1]
     return {
         DEFAULT: statement("; ".join(["f(-3)"] * 10), f=function),
@@ -36,7 +37,7 @@ def ten_calls() -> dict[str, Callable[[int], float]]:
 
 
 def vectors(target: str, numpy: Any) -> dict[str, Callable[[], float]]:
-    """Each goes over an array once and gives its nanoseconds an element; the memory of the results is touched before."""
+    """Each goes over an array once and gives its nanoseconds an element; the results' memory was touched before."""
     library = epsilon.lib_open(target)
     function = library.bind("double poly(double x)")
     apply = library.bind("apply", "void", ["pointer"] * 3 + ["size"])

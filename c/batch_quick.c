@@ -326,11 +326,15 @@ get_results(const struct Quick *quick, const uint64_t *raw, PyObject *results)
         if (next->kind == 'i')
             for (; i < end; i++) {
                 int32_t number = (int32_t)raw[i];
-                if (LIKELY(number >= SMALLEST && number <= LARGEST))
-                    value = Py_NewRef(small_ints[number - SMALLEST]);
+                old = items[i];
+                if (LIKELY(number >= SMALLEST && number <= LARGEST)) {
+                    value = small_ints[number - SMALLEST];
+                    if (value == old) /* to count it up and down would take longer than all else here */
+                        continue;
+                    Py_INCREF(value);
+                }
                 else if (UNLIKELY(!(value = PyLong_FromLong(number))))
                     return i;
-                old = items[i];
                 items[i] = value;
                 Py_XDECREF(old);
             }
@@ -358,7 +362,8 @@ take_list(struct Quick *quick, int count)
     return PyList_New(count);
 }
 
-PyObject *
+/* aligned, that its speed does not hang on what stands before it */
+__attribute__((aligned(64))) PyObject *
 quick_run(Batch *self, PyObject *const *args)
 {
     struct Quick *quick = self->quick;

@@ -24,9 +24,9 @@ def vectorize(function: Any, *, threads: int = 1) -> Any:
     Parameters and result are numbers, which have the dtypes of their C types; values of ``:out`` parameters are further
     outputs.  What NumPy's own ufuncs do, this one does: broadcasting, ``out``, ``where``, casting, and for two
     parameters and a result of one type ``reduce``, ``accumulate``, ``outer``.  The elements are computed in no fixed
-    order.  With ``threads``, so many share an array, each at least 16,384 elements of it; the function must allow that, and
-    an exception of a callback on another thread goes to ``sys.unraisablehook``.  The GIL is released for a ``:critical``
-    function, too.
+    order.  With ``threads``, so many share an array, each at least 16,384 elements of it; the function must allow that,
+    and an exception of a callback on another thread goes to ``sys.unraisablehook``.  The GIL is released for a
+    ``:critical`` function, too.
 
     Raises ``ForeignTypeError`` for what is no foreign function, has parameters that are no numbers, or options that
     judge single calls (a check, ``errno``, ``retry``), and without the shim; ``ImportError`` without NumPy.
