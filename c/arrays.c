@@ -12,7 +12,8 @@ arrays_plan(Trampoline *t, PyObject *plan)
 {
     PyObject *marks = PyObject_GetAttrString(plan, "marks"), *taken = PyObject_GetAttrString(plan, "taken");
     PyObject *counted = PyObject_GetAttrString(plan, "counted"), *viewed = PyObject_GetAttrString(plan, "viewed");
-    int good = marks && taken && counted && viewed && PyBytes_Check(marks) && PyBytes_GET_SIZE(marks) == t->count;
+    PyObject *bounded = PyObject_GetAttrString(plan, "bounded");
+    int good = marks && taken && counted && viewed && bounded && PyBytes_Check(marks) && PyBytes_GET_SIZE(marks) == t->count;
     if (good) {
         t->arrays = Py_NewRef(plan);
         t->counted = counted == Py_True;
@@ -22,6 +23,7 @@ arrays_plan(Trampoline *t, PyObject *plan)
             t->parameters[i].array = PyBytes_AS_STRING(marks)[i];
             t->outputs += t->parameters[i].array == ARRAY_BACK;
         }
+        t->outputs += bounded == Py_True; /* the plan has the last word about the result, too */
         t->words_only = t->words_only && !t->viewed; /* the quick way of callbacks */
         t->plain = t->plain && !t->counted;          /* the quick ways of calls */
         t->structs = t->structs && !t->counted;
@@ -32,6 +34,7 @@ arrays_plan(Trampoline *t, PyObject *plan)
     Py_XDECREF(taken);
     Py_XDECREF(counted);
     Py_XDECREF(viewed);
+    Py_XDECREF(bounded);
     return good ? 0 : -1;
 }
 
@@ -158,7 +161,7 @@ arrays_pack(Converter *element, PyObject *args)
         Py_RETURN_NONE;
     if (PyList_CheckExact(value))
         return copy_list(element, value, pointer_type);
-    if (!PyObject_CheckBuffer(value))
+    if (!PyObject_CheckBuffer(value) || is_guarded(value))
         Py_RETURN_NONE;
     return lend_buffer(element, value, pointer_type, writable);
 }

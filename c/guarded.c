@@ -311,13 +311,15 @@ finish_end(Guarded *self, PyObject *where)
 }
 
 /* End the memory.  While C uses it in a call of this very thread, that is a callback of the call has ended it, nobody can
- * use it any more, and it is freed when the call lands; while C uses it on another thread it cannot be ended. */
+ * use it any more, and it is freed when the call lands; while C uses it on another thread, or somebody looks at a buffer of
+ * it, it cannot be ended. */
 PyObject *
 guarded_end(Guarded *self, PyObject *where)
 {
     if (!guarded_alive(self))
         return NULL;
-    if (UNLIKELY(self->inflight) && (self->shared || self->user != PyThreadState_Get())) {
+    if (UNLIKELY(self->exports) ||
+        (UNLIKELY(self->inflight) && (self->shared || self->user != PyThreadState_Get()))) {
         PyObject *result = PyObject_CallOneArg(hooks.in_use, (PyObject *)self);
         if (result) {
             Py_DECREF(result);
@@ -333,6 +335,23 @@ static PyObject *
 guarded_lapse(Guarded *self, PyObject *where)
 {
     return guarded_alive(self) ? finish_end(self, where) : NULL;
+}
+
+/* C keeps it, beyond any call: it cannot end until it is released. */
+static PyObject *
+guarded_hold(Guarded *self, PyObject *Py_UNUSED(none))
+{
+    if (!guarded_alive(self))
+        return NULL;
+    (self->root ? self->root : self)->exports++;
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+guarded_release(Guarded *self, PyObject *Py_UNUSED(none))
+{
+    (self->root ? self->root : self)->exports--;
+    Py_RETURN_NONE;
 }
 
 static PyObject *
@@ -378,6 +397,12 @@ static PyObject *
 guarded_get_leases(Guarded *self, void *Py_UNUSED(closure))
 {
     return PyLong_FromSsize_t((self->root ? self->root : self)->leases);
+}
+
+static PyObject *
+guarded_get_exports(Guarded *self, void *Py_UNUSED(closure))
+{
+    return PyLong_FromLong((self->root ? self->root : self)->exports);
 }
 
 static PyObject *
@@ -434,6 +459,8 @@ guarded_dealloc(Guarded *self)
 static PyMethodDef guarded_methods[] = {
     {"end", (PyCFunction)guarded_end, METH_O, "End the memory; `where`, a text or a frame, is what a later use is told.  Raises if it has ended."},
     {"lapse", (PyCFunction)guarded_lapse, METH_O, "End memory that was never ours to keep, whoever uses it."},
+    {"hold", (PyCFunction)guarded_hold, METH_NOARGS, "From now on it cannot end, until it is released as often."},
+    {"release", (PyCFunction)guarded_release, METH_NOARGS, "It is held once less."},
     {"confine", (PyCFunction)guarded_confine, METH_NOARGS, "From now on it is there for this thread alone."},
     {NULL, NULL, 0, NULL},
 };
@@ -453,6 +480,7 @@ static PyGetSetDef guarded_getset[] = {
     {"ended_at", (getter)guarded_get_ended_at, NULL, "where it was freed", NULL},
     {"inflight", (getter)guarded_get_inflight, NULL, "the calls that C uses it in now", NULL},
     {"leases", (getter)guarded_get_leases, NULL, "how many zero-copy views there are of its bytes", NULL},
+    {"exports", (getter)guarded_get_exports, NULL, "how many buffers of it somebody looks at, and how often it is held", NULL},
     {"kept", (getter)guarded_get_kept, NULL, "a dict of what the memory points to, by address", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
@@ -468,6 +496,7 @@ PyTypeObject GuardedType = {
     .tp_clear = (inquiry)guarded_clear,
     .tp_dealloc = (destructor)guarded_dealloc,
     .tp_weaklistoffset = offsetof(Guarded, weakrefs),
+    .tp_as_buffer = &guarded_buffers,
     .tp_methods = guarded_methods,
     .tp_members = guarded_members,
     .tp_getset = guarded_getset,

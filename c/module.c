@@ -46,6 +46,7 @@ static const struct {
     {"in_use", &hooks.in_use},
     {"batch_wiring", &hooks.batch_wiring},
     {"batch_failed", &hooks.batch_failed},
+    {"shown", &hooks.shown},
     {"member", &hooks.member},
 };
 

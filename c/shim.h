@@ -73,6 +73,7 @@ typedef struct Guarded {
     PyThreadState *user;    /* the thread of the calls in flight */
     int inflight;           /* calls that C uses it in; of the root */
     int ended_line;
+    int exports;            /* of the root: who looks at buffers of it (buffer.c) or holds it; it cannot end meanwhile */
     char owns;              /* MALLOCED, POOLED, or 0 */
     char ended, readonly;
     char shared;            /* the calls in flight are those of several threads */
@@ -274,6 +275,7 @@ extern struct Hooks {
     PyObject *in_use;        /* (guarded): raises, for the end of memory that C uses on another thread */
     PyObject *batch_wiring;  /* (callables, shape): raises, unless these calls can be a batch */
     PyObject *batch_failed;  /* (callables, index, results, exception): name the call in an exception, in place */
+    PyObject *shown;         /* (guarded) → (format or None, size of an item) of its buffer, or raises */
     PyObject *member;        /* (field, struct, exception): names the member in an exception, in place */
 } hooks;
 
@@ -296,6 +298,9 @@ is_guarded(PyObject *object)
     return type == &GuardedType || (base && (base == &GuardedType || base->tp_base == &GuardedType)) ||
            (type->tp_flags & Py_TPFLAGS_BASETYPE && PyType_IsSubtype(type, &GuardedType));
 }
+
+/* buffer.c */
+extern PyBufferProcs guarded_buffers;
 
 /* pool.c */
 void *pool_take(size_t size);

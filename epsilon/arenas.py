@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from _thread import get_ident
 
+import _cffi_backend as cffi
+
 from epsilon import _backend, memory
 from epsilon.errors import ForeignMemoryError, ForeignTypeError, nearest, shorten
-from epsilon.expressions import plain_word, word_of
-from epsilon.memory import ForeignMemory, requested
+from epsilon.expressions import is_fixed, plain_word, word_of
+from epsilon.memory import _PLAIN_COUNT, ForeignMemory, requested
 from epsilon.structs import caller
 from epsilon.typesystem import CHARACTER_POINTER, Array, CType
 
@@ -23,15 +25,20 @@ KINDS = ("shared", "confined", "collected")
 #: the bytes of an arena's first region; each further one is twice as large, up to the second figure
 _FIRST, _LARGEST = 4096, 1 << 20
 
+_new = _backend.Guarded.__new__
+#: the words of C's own types → the type, a pointer to it, its size and alignment
+_known: dict[str, tuple[CType, Any, int, int]] = {}
+
 
 class _Region(_backend.Guarded):
-    """A stretch of memory that blocks are cut off: ``used`` bytes of it are given away."""
+    """A stretch of memory from ``start`` to ``limit`` that blocks are cut off: from ``next`` on it is free."""
 
-    __slots__ = ("kind", "used")
+    __slots__ = ("kind", "limit", "next", "start")
 
     def __new__(cls, kind: str, size: int) -> _Region:
         self = super().__new__(cls, CHARACTER_POINTER.backend, size, 16)
-        self.kind, self.used = kind, 0
+        self.kind, self.start = kind, self.address
+        self.next, self.limit = self.start, self.start + size
         if kind == "confined":
             self.confine()
         return self
@@ -92,8 +99,16 @@ class Arena:
         epsilon.errors.ForeignMemoryError: use of <memory of a shared arena> after its end: it was freed at ...
         """
         self._check()
+        if initial is None and type.__class__ is str and type in _known:  # the commonest, quicker
+            if count is None:
+                return self._cut(_known[type], 1)
+            if count.__class__ is int and 0 <= count < _PLAIN_COUNT:
+                return self._cut(_known[type], count)
         element, number, values = requested(type, count, initial, "arena.alloc")
-        block = self._cut(element, number)
+        found = element, cffi.new_pointer_type(element.backend), element.size, element.alignment
+        if type.__class__ is str and is_fixed(type):
+            _known[type] = found
+        block = self._cut(found, number)
         for index, value in enumerate(values):
             block[index] = value
         return block
@@ -104,20 +119,22 @@ class Arena:
         if self.kind == "confined" and self._thread != get_ident():
             raise ForeignMemoryError("use of a confined arena on another thread than the one that made it")
 
-    def _cut(self, element: CType, count: int) -> ArenaMemory:
-        size = element.size * count
+    def _cut(self, found: tuple[CType, Any, int, int], count: int) -> ArenaMemory:
+        element, pointer_type, step, alignment = found
+        size = step * count
         try:
             region = self._open.pop()
         except IndexError:
             region = None
         if region is not None:
-            start = _aligned(region.address + region.used, element.alignment) - region.address
-        if region is None or start + size > region.size:
-            grown = min(region.size * 2, _LARGEST) if region is not None else _FIRST
-            region = self._more(max(grown, size + element.alignment))
-            start = _aligned(region.address, element.alignment) - region.address
-        region.used = start + max(size, 1)  # two blocks of nothing have two addresses
-        block = ArenaMemory(element, count, region.address + start, region)
+            start = -(-region.next // alignment) * alignment
+        if region is None or start + size > region.limit:
+            grown = min((region.limit - region.start) * 2, _LARGEST) if region is not None else _FIRST
+            region = self._more(max(grown, size + alignment))
+            start = -(-region.start // alignment) * alignment
+        region.next = start + (size or 1)  # two blocks of nothing have two addresses
+        block = _new(ArenaMemory, pointer_type, size, alignment, start, region)
+        block.element, block.count = element, count
         block.arena = self if self.kind == "collected" else None
         self._open[:] = [region]
         return block
@@ -148,7 +165,8 @@ class Arena:
             while self._regions:
                 self._regions[-1].end(where)
                 self._regions.pop()
-        except BaseException:  # a call on another thread uses it
+        except BaseException:  # a call on another thread uses it, or somebody looks at a buffer: what is left lives on
+            self._open[:] = [region for region in self._open if region.alive]
             self._closed_at = None
             raise
         self._open.clear()
@@ -161,12 +179,9 @@ class Arena:
             self._end(caller())
 
     def __repr__(self) -> str:
-        state = "ended" if self.closed else f"{sum(region.used for region in list(self._regions))} bytes in use"
+        used = sum(region.next - region.start for region in list(self._regions))
+        state = "ended" if self.closed else f"{used} bytes in use"
         return f"<{self.kind} arena, {state}>"
-
-
-def _aligned(address: int, alignment: int) -> int:
-    return -(-address // alignment) * alignment
 
 
 def arena(kind: str = "shared") -> Arena:

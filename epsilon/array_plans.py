@@ -14,17 +14,20 @@ import _cffi_backend as cffi
 from epsilon import _backend
 from epsilon.arrays import fill, listed, taker, values_of
 from epsilon.errors import ForeignError, ForeignTypeError, ForeignValueError, shorten
-from epsilon.memory import ForeignMemory
+from epsilon.memory import ForeignMemory, OwnedMemory, is_null_pointer
+from epsilon.pointers import DerivedMemory, _address
 from epsilon.typesystem import (
     VOID_POINTER,
     WORDS,
     Array,
     CData,
+    CountedPointer,
     CType,
     Direction,
     Pointer,
     StructCType,
     array_of,
+    bounded,
     filled,
     told,
     way_of,
@@ -54,8 +57,8 @@ class Plan:
     """
 
     __slots__ = (
-        "arguments", "arrays", "backs", "boxes", "capacities", "counted", "marks", "outputs", "parameters", "passed",
-        "pointers", "rooms", "steps", "taken", "told", "viewed", "void",
+        "arguments", "arrays", "backs", "bounded", "bounds", "boxes", "capacities", "counted", "marks", "outputs",
+        "parameters", "passed", "pointers", "rooms", "sizes", "steps", "taken", "told", "viewed", "void",
     )  # fmt: skip
 
     def __init__(self, result: CType, parameters: tuple[CType, ...]):
@@ -74,7 +77,12 @@ class Plan:
         every, lengths = range(len(parameters)), filled(parameters)
         ways = [way_of(found) for found in parameters]
         self.marks = bytes(0 if i not in self.arrays else 1 if ways[i] == "in" else 2 for i in every)
-        self.counted = any(array.counter is not None or way != "in" for array, way in self.arrays.values())
+        #: index → the pointer that comes back with bounds, the result's is -1; and whether there is one
+        self.bounds = bounded(result, parameters)
+        self.bounded = bool(self.bounds)
+        self.counted = self.bounded or any(
+            array.counter is not None or way != "in" for array, way in self.arrays.values()
+        )
         self.viewed = self.counted or any(array.length is not None for array, _ in self.arrays.values())
         #: the parameters that take an argument, in a call and in a callback
         self.arguments = [i for i in every if i not in lengths and ways[i] != "out"]
@@ -88,14 +96,16 @@ class Plan:
         #: the arrays for which a call makes room
         self.rooms = [i for i in self.arrays if ways[i] == "out"]
         #: the lengths that a list tells, and the values that are given back, in order, which those are not among
-        self.told = told(parameters)
+        self.told = told(parameters, result)
         self.outputs = [i for i in every if ways[i] != "in" and i not in self.told]
+        #: the arguments that say how many elements there are where a pointer points that comes back
+        self.sizes = [i for i in {found.counter for found in self.bounds.values()} if i is not None and ways[i] == "in"]
         #: the integer types of lengths
         self.capacities = {}
-        for array, _ in self.arrays.values():
-            if array.counter is not None:
-                length = parameters[array.counter]
-                self.capacities[array.counter] = length.target if isinstance(length, Direction) else length
+        for counter in [*(array.counter for array, _ in self.arrays.values()), *self.sizes]:
+            if counter is not None:
+                length = parameters[counter]
+                self.capacities[counter] = length.target if isinstance(length, Direction) else length
 
     def _step(self, index: int) -> tuple[Any, int | None]:
         array, way = self.arrays.get(index, (None, ""))
@@ -127,6 +137,10 @@ class Plan:
                     place, index = index, array.counter
                     values[index] = self.capacities[index].adapt(values[index])  # an ``__index__`` is asked once
                     values[place] = self.room(place, values[index])
+            for index in self.sizes:
+                values[index] = self.capacities[index].adapt(values[index])
+                if values[index] < 0:
+                    raise ForeignValueError(f"got {values[index]}, wanted the number of elements that there are")
             return tuple([values[place] for place in self.passed])
         except BaseException as error:
             values.clear()  # the traceback holds this frame, which would keep buffers locked
@@ -183,10 +197,36 @@ class Plan:
             except ForeignError as error:
                 _explain(who, index, error)
                 raise
+        for index, pointer in self.bounds.items() if not failed else ():
+            value = result if index < 0 else values[index]
+            many = pointer.count if pointer.counter is None else values[pointer.counter]
+            try:
+                value = self.with_bounds(pointer, value, many)
+            except ForeignError as error:
+                _explain(who, index, error)
+                raise
+            if index < 0:
+                result = value
+            else:
+                values[index] = value
         found = [values[index] for index in self.outputs]
-        if not self.void:
-            return (result, *found)
+        if not self.void:  # a check is told of outputs wherever there are any, such as the result's length
+            return (result, *found) if found or (failed and self.boxes) else result
         return found[0] if len(found) == 1 else tuple(found)
+
+    def with_bounds(self, pointer: CountedPointer, value: Any, many: Any) -> Any:
+        """The memory that a pointer which came back points to; NULL as it is."""
+        if is_null_pointer(value):
+            return value
+        where = "" if pointer.counter is None else f", from {self.name(None, pointer.counter)}"
+        if type(many) is not int:
+            raise ForeignTypeError(f"got {shorten(many)} as the number of elements{where}, wanted an int")
+        size = many * pointer.target.size
+        if not 0 <= size <= _MOST_MEMORY:
+            raise ForeignValueError(f"got {many} as the number of elements of type {pointer.target.spelling}{where}")
+        if isinstance(value, OwnedMemory):
+            return value.bounded(many)
+        return DerivedMemory(pointer.target, _address(value), size, value, pointer.const)
 
     def name(self, who: Any, index: int) -> str:
         """A parameter, for error texts."""

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 _COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.S)
 #: what a preprocessor leaves: ``# 1 "stdio.h" 3 4``, ``#line 1 "stdio.h"``
 _MARKER = re.compile(r"^[ \t]*#[ \t]*(?:line[ \t]+)?\d[^\n]*", re.M)
-_DIRECTIVE = re.compile(r"^[ \t]*(#[^\n]*)", re.M)
-_BREAK = re.compile(r"[{};]")
+_BREAK = re.compile(r"[{};]|^[ \t]*#[^\n]*", re.M)
+_PACK = re.compile(r"#[ \t]*pragma[ \t]+pack[ \t]*\(([^()]*)\)")
 _DEFINED = re.compile(r"\b(struct|union) ([^\W\d]\w*) ?\{")
 #: a struct without a tag, which gets the typedef's name
 _ANONYMOUS = re.compile(r"typedef (struct|union) ?\{.*\} ?([^\W\d]\w*)")
@@ -51,8 +51,52 @@ _ANONYMOUS = re.compile(r"typedef (struct|union) ?\{.*\} ?([^\W\d]\w*)")
 _lock = RLock()
 
 
+class Packing:
+    """The packing of structs between the lines of ``#pragma pack`` (GCC manual, Structure-Layout Pragmas).
+
+    ``now`` is the number that is in force, 0 for none.
+    """
+
+    __slots__ = ("_aside", "now")
+
+    def __init__(self) -> None:
+        self.now = 0
+        #: what ``push`` has put aside, under its name if it has one
+        self._aside: list[tuple[str, int]] = []
+
+    def follow(self, directive: str) -> None:
+        """Do what the line ``directive`` says; ``ForeignTypeError`` where it is another, or wrong."""
+        found = _PACK.fullmatch(directive)
+        if found is None:
+            raise ForeignTypeError(
+                f"{directive!r} is a header's: it takes the C preprocessor, which is not asked here; "
+                f"a constant is declared as enum {{ NAME = VALUE }}"
+            )
+        action, *words = [word.strip() for word in found[1].split(",")]
+        if action not in ("push", "pop"):
+            words, action = [action] * bool(action), ""
+        number = int(words.pop()) if words and words[-1] in ("0", "1", "2", "4", "8", "16") else None
+        name = words.pop() if words and words[-1].isidentifier() and action else ""
+        if words or (action == "pop" and number is not None):
+            raise ForeignTypeError(f"{directive!r}: pack takes 1, 2, 4, 8 or 16, push with such a number, or pop")
+        if action == "push":
+            self._aside.append((name, self.now))
+            self.now = self.now if number is None else number
+        elif action == "pop":
+            self._pop(directive, name)
+        else:
+            self.now = number or 0
+
+    def _pop(self, directive: str, name: str) -> None:
+        while self._aside:
+            pushed, self.now = self._aside.pop()
+            if name in ("", pushed):
+                return
+        raise ForeignTypeError(f"{directive!r}: there is no push before it")
+
+
 def split(text: str) -> list[str]:
-    """The declarations in ``text``, each without its ``;``, on one line.
+    """The declarations in ``text``, each without its ``;``, on one line; a struct's packing is on a line before it.
 
     >>> split("int a; /* and */ struct s { int b; };")
     ['int a', 'struct s { int b; }']
@@ -60,20 +104,26 @@ def split(text: str) -> list[str]:
     if not isinstance(text, str):
         raise ForeignTypeError(f"a block of C declarations is a str, not {shorten(text)}")
     plain = _MARKER.sub("", _COMMENT.sub(" ", str(text)))
-    directive = _DIRECTIVE.search(plain)
-    if directive:
-        raise ForeignTypeError(
-            f"{directive[1].strip()!r} is a header's: it takes the C preprocessor, which is not asked here; "
-            f"a constant is declared as enum {{ NAME = VALUE }}"
-        )
+    packing = Packing()
     parts, start, depth = [], 0, 0
     for mark in _BREAK.finditer(plain):
+        directive = mark[0].strip()
+        if directive.startswith("#"):
+            packing.follow(directive)
+            if plain[start : mark.start()].strip():
+                raise ForeignTypeError(f"{directive!r} stands within a declaration; it goes before one, or after")
+            start = mark.end()
+            continue
         depth += {"{": 1, "}": -1, ";": 0}[mark[0]]
         if mark[0] == ";" and depth <= 0:
-            parts.append(plain[start : mark.start()])
+            parts.append((packing.now, plain[start : mark.start()]))
             start, depth = mark.end(), 0
-    parts.append(plain[start:])
-    return [" ".join(part.split()) for part in parts if part.strip()]
+    parts.append((packing.now, plain[start:]))
+    return [_packed(now, " ".join(part.split())) for now, part in parts if part.strip()]
+
+
+def _packed(now: int, declaration: str) -> str:
+    return f"#pragma pack({now})\n{declaration}" if now and "{" in declaration else declaration
 
 
 class Block(Names):
@@ -128,7 +178,7 @@ class Block(Names):
 
     def _name_by_typedef(self, reader: Reader) -> None:
         """Give ``typedef struct { … } name`` the tag ``name``, as ``define_c_struct_auto`` does."""
-        anonymous = _ANONYMOUS.match(reader.text)
+        anonymous = _ANONYMOUS.search(reader.text)
         if anonymous and anonymous[2] not in self.structures(anonymous[1]):
             reader.tokens.insert(2, anonymous[2])
 

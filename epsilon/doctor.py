@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import epsilon
-from epsilon import _backend
+from epsilon import _backend, cache, compiler
 from epsilon.prerequisites import Need, install_command, missing_needs, needs
 
 Missing = list[tuple[Need, str]]
@@ -50,7 +50,7 @@ def dependencies() -> list[tuple[str, str, str | None]]:
     try:
         requirements = importlib.metadata.requires(DISTRIBUTION) or []
     except importlib.metadata.PackageNotFoundError:
-        requirements = ["cffi", "hy", "pycparser"]  # a source tree that was never installed
+        requirements = ["cffi", "filelock", "hy", "platformdirs", "pycparser"]  # a source tree that was never installed
     rows: list[tuple[str, str, str | None]] = []
     for requirement in requirements:
         if "extra ==" in requirement:
@@ -253,6 +253,23 @@ def report_pages(report: Report, *, shim_loaded: bool) -> None:
             report.line(name or "shim", child.stdout.strip())
 
 
+def report_cache(report: Report) -> None:
+    """Where what was compiled is kept, how much that is, and whether nobody else can write there."""
+    print("\nCache of what was compiled, which may be removed at any time")
+    try:
+        place = cache.directory()
+    except epsilon.ForeignError as error:
+        report.line("place", f"NOT SAFE: {error}", "give the cache a directory of your own, in EPSILON_CACHE")
+        return
+    files, size = cache.size()
+    report.line("place", f"{place}, safe: only this user can write there")
+    if place != (os.environ.get("EPSILON_CACHE") or cache.default_directory()):
+        report.line("kept", f"not beyond the end of a process: {cache.default_directory()} cannot be written")
+    report.line("size", f"{size / 1e6:.1f} MB in {files} files")
+    there = compiler.is_there()
+    report.line("compiler", f"{shlex.join(compiler.command())}{'' if there else ', which is not there'}")
+
+
 def examine() -> int:
     """Print the whole report; the exit status: 0 when all works, 1 when something that should be there is missing."""
     report = Report()
@@ -261,6 +278,7 @@ def examine() -> int:
     shim_loaded = report_shim(report, missing)
     report_strategies(report, shim_loaded=shim_loaded)
     report_pages(report, shim_loaded=shim_loaded)
+    report_cache(report)
     report_system(report, missing, shim_loaded=shim_loaded)
     if report.troubles:
         print("\nTo put right:")

@@ -108,7 +108,16 @@ class HeaderError(ForeignError):
 
 
 class CompilerError(ForeignError):
-    """The C compiler is missing or refused the text it was given."""
+    """The C compiler is missing or refused the text it was given.
+
+    ``filename`` and ``lineno`` are the place of its first complaint, where that is in a file of the user's.
+    """
+
+    filename: str | None = None
+    lineno: int | None = None
+
+    def __reduce__(self):
+        return (*super().__reduce__(), {"filename": self.filename, "lineno": self.lineno})
 
 
 def _rebuild(kind: type[ForeignError], args: tuple, code: object, function: str | None) -> ForeignError:

@@ -19,6 +19,7 @@ from epsilon.typesystem import (
     Array,
     Buffer,
     Converted,
+    CountedPointer,
     CType,
     Direction,
     FunctionPointer,
@@ -188,9 +189,22 @@ def _plain(value: Any) -> Any:
 # --- the compound types ---------------------------------------------------------------------------------------------
 
 
-def _pointer(target: Any = "void", *, free: Any = None) -> CType:
+def _pointer(target: Any = "void", *, free: Any = None, count: Any = None) -> CType:
     found = pointer_to(ctype(target))
+    if count is not None:
+        found = _counted(found, _plain(count))
     return found if free is None else owned_type(found, free)
+
+
+def _counted(found: CType, count: Any) -> CType:
+    """A pointer with bounds: so many elements, or as many as a parameter says."""
+    word = word_of(count)
+    if not isinstance(found, Pointer) or not (word or (type(count) is int and count >= 0)):
+        raise ForeignTypeError(f"('pointer', …, {{'count': {shorten(count)}}}): the number of elements is wanted, an "
+                               "int of 0 or more, or the name of the parameter that has it")  # fmt: skip
+    if word is None:
+        return CountedPointer(found.target, found.const, None, count)
+    return CountedPointer(found.target, found.const, None, None, plain_word(word).replace("-", "_"))
 
 
 def _direction(way: str):
@@ -295,7 +309,7 @@ _COMPOUND = {
     "function": _function,
 }
 _USAGE = {
-    "pointer": "('pointer', TYPE, {'free': …})",
+    "pointer": "('pointer', TYPE, {'free': …, 'count': …})",
     "string": "('string', {'encoding': …, 'errors': …, 'free': …})",
     "in": "('in', TYPE)",
     "out": "('out', TYPE)",
@@ -347,6 +361,10 @@ def spell(found: CType) -> Any:
         abi = [] if target.abi == "default" else [{"abi": target.abi}]
         parameters = [spell(parameter) for parameter in target.parameters] + ["..."] * target.variadic
         return ["function", spell(target.result), parameters, *abi]
+    if isinstance(found, CountedPointer):
+        count = f"arg{found.counter + 1}" if isinstance(found.counter, int) else found.counter
+        free = {} if found.free is None else {"free": found.free}
+        return ["pointer", spell(found.target), {"count": found.count if count is None else count, **free}]
     if isinstance(found, OwnedPointer):
         return ["pointer", spell(found.target), {"free": found.free}]
     if isinstance(found, Pointer) and not found.const:

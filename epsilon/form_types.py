@@ -286,8 +286,9 @@ def _compound(bare: Sequence, model: Any) -> Type:
     if len(arguments) < shape.fewest:
         raise FormError(f"{shown(bare)} is no type; it is written {shape.spelling}", model)
     found, forms, fixed = shape.read(head, arguments)
-    if head == "array" and "length" in options:
-        options["length"] = _parameter_name(options["length"])
+    for name in ("length", "count"):
+        if name in options:
+            options[name] = _parameter_name(options[name])
     literals = {name: _literal(value) for name, value in options.items()}
     known = {name: value for name, value in literals.items() if value is not RUN_TIME}
     if not isinstance(found, CType):
@@ -416,7 +417,7 @@ class Shape(NamedTuple):
 
 
 _COMPOUND = {
-    "pointer": Shape(_of_types, 0, 1, "(:pointer TYPE)", ("free",)),
+    "pointer": Shape(_of_types, 0, 1, "(:pointer TYPE)", ("free", "count")),
     "in": Shape(_of_types, 1, 1, "(:in TYPE)"),
     "out": Shape(_of_types, 1, 1, "(:out TYPE)"),
     "inout": Shape(_of_types, 1, 1, "(:inout TYPE)"),

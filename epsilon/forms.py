@@ -41,7 +41,7 @@ from epsilon.form_types import (
 )
 from epsilon.options import CHECKS, OF_ONE, OPTIONS
 from epsilon.signatures import ABIS
-from epsilon.typesystem import WORDS, array_of, counter_index, tagged, way_of
+from epsilon.typesystem import WORDS, array_of, bounded, counter_index, tagged, way_of
 
 
 def read(compiler: Any, macro: str, fields: Sequence[Any], patterns: Sequence[Parser]) -> Any:
@@ -309,6 +309,8 @@ PARAMETER_LIST = some(is_list).named("a list of parameters, ((NAME TYPE) …)") 
 def prototype(name: str, result: Type, parameters: Iterable[Parameter]) -> tuple[str, dict]:
     """The C declaration of a function, and by position (or ``"result"``) the types that C text does not say."""
     parts, special = [], {}
+    parameters = list(parameters)
+    _check_counts(result, parameters)
     for index, parameter in enumerate(parameters):
         if parameter.type is None:
             parts.append("...")
@@ -320,6 +322,19 @@ def prototype(name: str, result: Type, parameters: Iterable[Parameter]) -> tuple
         special["result"] = result.form
     inner = ", ".join(parts) or "void"
     return result.ctype.declare(f"{name}({inner})") + ";", special
+
+
+def _check_counts(result: Type, parameters: list[Parameter]) -> None:
+    """Refuse a ``:count`` in a parameter that there is none of."""
+    typed = [found for found in parameters if found.type is not None]
+    types = tuple(found.type.ctype for found in typed)
+    for index, pointer in bounded(result.ctype, types).items():
+        if isinstance(pointer.counter, str):
+            what = "the result" if index < 0 else shown(typed[index].symbol)
+            try:
+                counter_index(pointer.counter, len(typed), [found.name for found in typed], what)
+            except ForeignTypeError as error:
+                raise FormError(str(error), result.form if index < 0 else typed[index].model) from None
 
 
 def nameless(types: tuple[list[Type], bool]) -> list[Parameter]:

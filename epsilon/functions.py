@@ -37,6 +37,7 @@ from epsilon.typesystem import (
     FunctionType,
     array_of,
     linked,
+    linked_result,
 )
 from epsilon.typesystem import hooks as type_hooks
 
@@ -242,7 +243,8 @@ def _specialised(prototype: Any, special: Mapping[Any, Any] | None, abi: str) ->
             result = ctype(expression)
         else:
             parameters[key] = ctype(expression)
-    return signature_of(result, linked(tuple(parameters), prototype.parameters), type_.variadic, abi)
+    types = linked(tuple(parameters), prototype.parameters)
+    return signature_of(linked_result(result, types, prototype.parameters), types, type_.variadic, abi)
 
 
 def _registered(symbols: tuple[str, ...]) -> Signature:
@@ -419,7 +421,23 @@ def memory_ended(memory: Any) -> NoReturn:
 
 
 def memory_in_use(memory: Any) -> NoReturn:
-    raise ForeignMemoryError(f"{memory!r} cannot end: it is in use by a call on another thread{allocation_of(memory)}")
+    from epsilon.ownership import kept_since
+
+    kept_at = kept_since(memory)
+    if kept_at is not None:
+        user = f"C keeps it since {kept_at}; foreign_release says when it does no longer"
+    elif _backend.exports_of(memory):
+        user = "a buffer of it, such as a memoryview or a NumPy array, is in use; release it first"
+    else:
+        user = "it is in use by a call on another thread"
+    raise ForeignMemoryError(f"{memory!r} cannot end: {user}{allocation_of(memory)}")
+
+
+def buffer_shown(memory: Any) -> tuple[bytes | None, int]:
+    """What memory shows through the buffer protocol: ``exports.shown``, which is imported at the first buffer."""
+    from epsilon.exports import shown
+
+    return shown(memory)
 
 
 def allocation_of(memory: Any) -> str:
@@ -478,7 +496,7 @@ _backend.set_hooks(
     adapt=adapt, explain=explain, undecodable=undecodable, check_failed=check_failed, retrying=retrying, take=take,
     arguments=arrange, tail=tail, closed=callback_closed, dead=memory_ended, library_closed=library_closed,
     another=another_exception, cdata=callback_cdata, null_pointer=null_pointer, type_error=ForeignTypeError,
-    in_use=memory_in_use, depart=depart,
+    in_use=memory_in_use, depart=depart, shown=buffer_shown,
 )  # fmt: skip
 type_hooks["call_pointer"] = call_pointer
 type_hooks["hand_over"] = hand_over

@@ -67,7 +67,7 @@ def live() -> list[Any]:
 def described(memory: Any) -> Block:
     """What the report says of a block."""
     size = _backend.size_of(memory)
-    if isinstance(memory, OwnedMemory):
+    if isinstance(memory, OwnedMemory) and memory.count is None:
         spelling = Pointer(memory.element).spelling
     elif isinstance(memory, ForeignMemory):
         spelling = Array(memory.element, memory.count).spelling

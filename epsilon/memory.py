@@ -145,6 +145,12 @@ class ForeignMemory(_backend.Memory):
         """A cffi pointer to the first element, for plain cffi code; it does not keep the memory alive."""
         return cffi.cast(self.pointer_type, self.address)
 
+    def __bytes__(self) -> bytes:
+        """The memory as it is."""
+        if self.size < 0:
+            raise ForeignTypeError(f"{self!r} has no end that is known; take a slice, p[0:n]")
+        return bytes(cffi.buffer(cffi.cast(_CHARACTER_POINTER, self.address), self.size))
+
     @property
     def __array_interface__(self) -> dict[str, Any]:
         from epsilon.buffers import interface
@@ -179,7 +185,7 @@ def _compared(other: object) -> int | None:
 
 
 class OwnedMemory(ForeignMemory):
-    """What C allocated and gave away with ``free``, of a length that is not known: an index is C's to trust.
+    """What C allocated and gave away with ``free``; where its length is not known an index is C's to trust.
 
     It is freed when it is collected, by ``with``, or by ``foreign_free``.
     """
@@ -192,7 +198,17 @@ class OwnedMemory(ForeignMemory):
         self.element, self.count = found.target, None
         return self
 
+    def bounded(self, count: int) -> OwnedMemory:
+        """The same of a length that is known; this object is given up for it."""
+        element, release = self.element, _backend.owner_of(self)
+        size = count * element.size
+        found = _backend.Guarded.__new__(OwnedMemory, self.pointer_type, size, 1, self.address, release, self.readonly)
+        found.element, found.count = element, count
+        return notice(found)
+
     def _place(self, index: Any) -> int:
+        if self.count is not None:
+            return ForeignMemory._place(self, index)
         if not hasattr(index, "__index__"):
             raise ForeignTypeError(f"an index is an int, not {shorten(index)}")
         if self.element.size is None:
@@ -203,12 +219,18 @@ class OwnedMemory(ForeignMemory):
         return place * self.element.size
 
     def __len__(self) -> int:
+        if self.count is not None:
+            return self.count
         raise ForeignTypeError(f"{self!r} has no length that is known")
 
     def __iter__(self) -> Iterator[Any]:
+        if self.count is not None:
+            return ForeignMemory.__iter__(self)
         raise ForeignTypeError(f"{self!r} has no end that is known; take a slice, p[0:n]")
 
     def _places(self, index: slice) -> range:
+        if self.count is not None:
+            return ForeignMemory._places(self, index)
         if index.stop is None or min(index.start or 0, index.stop) < 0 or (index.step or 1) < 0:
             raise ForeignIndexError(f"a slice of {self!r}, whose end is not known, is p[start:stop] with stop given")
         return range(*index.indices(index.stop))
@@ -225,7 +247,8 @@ class OwnedMemory(ForeignMemory):
 
     def __repr__(self) -> str:
         state = f"at {self.address:#x}" if self.alive else "ended"
-        return f"<owned {Pointer(self.element).spelling}, {state}>"
+        found = Pointer(self.element) if self.count is None else Array(self.element, self.count)
+        return f"<owned {found.spelling}, {state}>"
 
 
 class _Release:
@@ -633,7 +656,29 @@ def struct_pointer(struct: Any) -> ForeignMemory:
     """
     if not isinstance(struct, Struct):
         raise ForeignTypeError(f"struct_pointer takes a struct, not {shorten(struct)}")
-    return ForeignMemory(type(struct).ctype, 1, _backend.address_of(struct), struct)
+    if type(struct).ctype.flexible is not None:
+        return FlexiblePointer(struct)
+    return ForeignMemory(type(struct).ctype, 1, _backend.address_of(struct), struct, _backend.is_readonly(struct))
+
+
+class FlexiblePointer(ForeignMemory):
+    """A pointer to a struct that ends with an array without a length: as large as that struct, which it gives."""
+
+    __slots__ = ("struct",)
+
+    def __new__(cls, struct: Struct) -> FlexiblePointer:
+        found, address, size = type(struct).ctype, _backend.address_of(struct), _backend.size_of(struct)
+        pointer, readonly = found.converter.pointer_type, _backend.is_readonly(struct)
+        self = _backend.Guarded.__new__(cls, pointer, size, found.alignment, address, struct, readonly)
+        self.element, self.count, self.struct = found, 1, struct
+        return self
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return super().__getitem__(index)
+        self._place(index)
+        _backend.address_of(self)  # raises once it has ended
+        return self.struct
 
 
 def array_taker(array: Array) -> Any:

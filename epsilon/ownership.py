@@ -1,8 +1,8 @@
 """What C takes and what it keeps: ``(:give T)`` and ``(:keep T)``.
 
 What is given is copied into memory of C's ``malloc``, for C will free it; our memory ends with the call.  What is kept
-stays alive in a table until ``foreign_release``.  Both happen only if the call does: floor 0 says ``depart`` when every
-argument is converted and C is about to be called.
+stays alive in a table until ``foreign_release``, and cannot be ended before.  Both happen only if the call does: floor
+0 says ``depart`` when every argument is converted and C is about to be called.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class _Given(_backend.Guarded):
     __slots__ = ("copied", "source", "taken")
 
     def depart(self, where: str) -> None:
-        self.taken = where
+        self.taken = f"{where}, given to C"
 
     def __del__(self) -> None:
         source = self.source
@@ -89,6 +89,10 @@ def _give(target: CType, value: Any, made: Any) -> Any:
     if not isinstance(made, _backend.Guarded):
         return made  # C's own
     source = value if made is value else None
+    if source is not None and _backend.exports_of(source):
+        kept_at = kept_since(source)
+        user = "C keeps already" if kept_at is not None else "a memoryview or another buffer looks at"
+        raise ForeignMemoryError(f"got {shorten(value)}, which {user}: C cannot be given it")
     if isinstance(made, OwnedMemory):
         return _given(made.address, source, False)
     if source is not None and _backend.owner_of(source) is not None:
@@ -104,8 +108,8 @@ def _give(target: CType, value: Any, made: Any) -> Any:
 
 # --- what C keeps ---------------------------------------------------------------------------------------------------
 
-#: address → what was passed for it and what keeps it alive, once for each call
-_kept: dict[int, list[tuple[Any, Any]]] = {}
+#: address → what was passed for it, what keeps it alive, and the place of the call, once for each call
+_kept: dict[int, list[tuple[Any, Any, str]]] = {}
 
 
 class _Kept(_backend.Guarded):
@@ -116,7 +120,9 @@ class _Kept(_backend.Guarded):
     def depart(self, where: str) -> None:
         held, self.held = self.held, None
         if held is not None:  # not made again by :retry
-            _kept.setdefault(self.address, []).append(held)
+            if isinstance(held[1], _backend.Guarded):
+                _backend.hold(held[1])
+            _kept.setdefault(self.address, []).append((*held, where))
 
 
 def _keep(target: CType, value: Any, made: Any) -> Any:
@@ -151,13 +157,26 @@ def foreign_release(value: Any) -> None:
     epsilon.errors.ForeignMemoryError: foreign_release: C keeps nothing of <foreign memory int [2], at 0x...>
     """
     for address, holds in list(_kept.items()):
-        for place, (passed, _) in enumerate(holds):
+        for place, (passed, made, _) in enumerate(holds):
             if passed is value or address == _address_of(value):
                 del holds[place]
+                if isinstance(made, _backend.Guarded):
+                    _backend.release(made)
                 if not holds:
                     _kept.pop(address, None)
                 return
     raise ForeignMemoryError(f"foreign_release: C keeps nothing of {shorten(value)}")
+
+
+def kept_since(memory: Any) -> str | None:
+    """The place of the first call since which C keeps memory, or a part of it; None: it keeps none."""
+    for holds in list(_kept.values()):
+        for _, made, where in holds:
+            while isinstance(made, _backend.Guarded):
+                if made is memory:
+                    return where
+                made = _backend.owner_of(made)
+    return None
 
 
 def _address_of(value: Any) -> int | None:
@@ -184,7 +203,7 @@ def depart(made: tuple) -> None:
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back
-    where = f"{frame.f_code.co_filename}:{frame.f_lineno}, given to C"
+    where = f"{frame.f_code.co_filename}:{frame.f_lineno}"
     for each in made:
         if isinstance(each, (_Given, _Kept)):
             each.depart(where)

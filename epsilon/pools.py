@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from _weakref import ref
 
 import _cffi_backend as cffi
@@ -17,6 +18,10 @@ TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all
 if TYPE_CHECKING:
     from typing import Any
 
+_CHARACTER_POINTER = CHARACTER_POINTER.backend
+_getframe = sys._getframe
+_new = _backend.Guarded.__new__
+
 
 class PoolMemory(ForeignMemory):
     """A block of a :class:`Pool`: it goes back with ``pool.free``, at the end of ``with``, or when it is garbage."""
@@ -25,7 +30,7 @@ class PoolMemory(ForeignMemory):
 
     def __exit__(self, *exception: object) -> None:
         if self.alive:
-            self.pool._give_back(self, caller())
+            self.pool._give_back(self, _getframe(1))
 
     def __del__(self) -> None:
         if self.alive:
@@ -57,6 +62,7 @@ class Pool:
         if capacity.__index__() < 1:
             raise ForeignValueError(f"Pool: the capacity is 1 or more, not {capacity}")
         self.grow, self.capacity = bool(grow), 0
+        self._pointer = cffi.new_pointer_type(self.element.backend)
         self._closed_at: str | None = None
         self._regions: list[Any] = []
         self._free: list[int] = []
@@ -88,9 +94,9 @@ class Pool:
         regions = self._regions  # kept for now: another thread may close the pool
         address = self._take()
         size = self.element.size * self.count
-        cffi.buffer(cffi.cast(CHARACTER_POINTER.backend, address), size)[:] = bytes(size)
-        memory = PoolMemory(self.element, self.count, address, (self, regions))
-        memory.pool = self
+        cffi.memmove(cffi.cast(_CHARACTER_POINTER, address), bytes(size), size)
+        memory = _new(PoolMemory, self._pointer, size, self.element.alignment, address, (self, regions))
+        memory.element, memory.count, memory.pool = self.element, self.count, self
         self._used[address] = ref(memory)
         if self._closed_at is not None:  # by another thread, since we looked
             memory.end(self._closed_at)
@@ -116,9 +122,9 @@ class Pool:
         """
         if not isinstance(memory, PoolMemory) or memory.pool is not self:
             raise ForeignMemoryError(f"pool.free: {shorten(memory)} is no block of {self!r}")
-        self._give_back(memory, caller())
+        self._give_back(memory, _getframe(1))
 
-    def _give_back(self, memory: PoolMemory, where: str) -> None:
+    def _give_back(self, memory: PoolMemory, where: Any) -> None:
         address = memory.address
         memory.end(where)
         self._used.pop(address, None)

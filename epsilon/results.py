@@ -172,7 +172,7 @@ def _places(symbol: str, signature: Signature, errno: bool, function: Any) -> li
     """Where the arguments of ``function`` come from: by their C types, the code first, then the call's arguments and
     outputs from the left, each once."""
     code = WORDS["int"] if errno else signature.result
-    every, implied = list(enumerate(signature.parameters)), told(signature.parameters)
+    every, implied = list(enumerate(signature.parameters)), told(signature.parameters, signature.result)
     arguments = [found for index, found in every if way_of(found) != "out" and index not in signature.filled]
     outputs = [found.target for index, found in every if way_of(found) != "in" and index not in implied]
     sources: list[tuple[str, int, CType]] = [("code", 0, code)]

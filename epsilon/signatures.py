@@ -24,9 +24,11 @@ from epsilon.typesystem import (
     StructCType,
     Void,
     array_of,
+    bounded,
     check_callback,
     filled,
     linked,
+    linked_result,
 )
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
@@ -99,7 +101,7 @@ class Signature:
         if not self._calls_back:
             if self.variadic:
                 raise ForeignTypeError("a callback cannot be variadic: C's va_list does not say what was passed")
-            check_callback(self.parameters)
+            check_callback(self.result, self.parameters)
             self._calls_back = True
         return self.trampoline
 
@@ -109,7 +111,7 @@ class Signature:
         forced = "libffi" if _backend.strategy == "libffi" else None
         converters = tuple(parameter.converter for parameter in parameters)
         arrays = None
-        if any(array_of(parameter) is not None for parameter in parameters):
+        if any(array_of(parameter) is not None for parameter in parameters) or bounded(self.result, parameters):
             from epsilon.array_plans import plan_of
 
             arrays = plan_of(self.result, parameters)
@@ -184,6 +186,7 @@ def signature_of(
         if parameter.code == "s" and parameter.size is None:
             raise ForeignTypeError(f"parameter {index} is {parameter.spelling}, whose definition is not known")
     parameters = linked(parameters)
+    result = linked_result(result, parameters)
     with _lock:
         self = object.__new__(Signature)
         self.filled = filled(parameters)

@@ -10,6 +10,7 @@ import datetime
 import functools
 import os
 import sys
+import tempfile
 import types
 from pathlib import Path
 
@@ -59,9 +60,14 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     return None
 
 
+#: what the tests compile is theirs: no user's cache is read or written
+_cache = tempfile.TemporaryDirectory(prefix="epsilon-tests-cache-")
+
+
 def pytest_configure() -> None:
-    """Choose the seed of the tests that change with the day; child processes have the same."""
+    """Choose the seed of the tests that change with the day, and the cache; child processes have the same."""
     os.environ.setdefault("EPSILON_CONFORMANCE_SEED", datetime.date.today().strftime("%Y%m%d"))
+    os.environ["EPSILON_CACHE"] = _cache.name
 
 
 def pytest_report_header() -> list[str]:

@@ -184,12 +184,54 @@ def test_a_block_of_nothing(library):
     assert repr(library.declare(" /* nothing */ ;\n")).endswith("nothing>")
 
 
+PACKED = """
+struct %s_none { char c; double d; };
+#pragma pack(push, 1)
+struct %s_one { char c; double d; struct { char e; int f; } inner; };
+typedef struct { char c; short s; } %s_typedef;
+#  pragma pack( push , 2 )   /* and a comment */
+struct %s_two { char c; double d; }; struct %s_two_again { char c; int i : 20, j : 20; };
+#pragma pack(pop)
+union %s_union { char c[3]; int i; };
+#pragma pack(push, name, 4)
+#pragma pack(push)
+#pragma pack(8)
+struct %s_eight { char c; long double d; };
+#pragma pack(pop, name)
+struct %s_back { char c; double d; };
+#pragma pack()
+struct %s_reset { char c; struct %s_one one; double d; };
+#pragma pack(4)
+struct %s_four { char c; double d; };
+"""
+
+
+def test_pragma_pack_holds_for_the_definitions_after_it(library):
+    text = PACKED.replace("%s", "pragma")
+    found = library.declare(text + "int read_counter(void);")
+    tags = {**found.structs, **found.unions}
+    spelled = [f"struct {tag}" for tag in found.structs] + [f"union {tag}" for tag in found.unions]
+    spelled = [each.replace("struct pragma_typedef", "pragma_typedef") for each in spelled]
+    values = ", ".join(f"sizeof({each}), _Alignof({each})" for each in spelled)
+    c = load_c(f"{text}\nint layouts[] = {{{values}}};")
+    numbers = list(epsilon.foreign_variable("layouts", c, ("array", "int", 2 * len(spelled))).value)
+    for place, (tag, made) in enumerate(tags.items()):
+        assert [made.size, made.alignment] == numbers[2 * place : 2 * place + 2], tag
+    assert found.structs["pragma_one"].offset("d") == 1
+    assert found.read_counter() == 7
+
+
 # --- what cannot be read --------------------------------------------------------------------------------------------
 
 WRONG = {
     "#define N 5": "'#define N 5' is a header's",
     "int a;\n  # include <stdio.h>\nint b;": "'# include <stdio.h>' is a header's",
-    "#pragma pack(1)": "is a header's",
+    "#pragma once": "is a header's",
+    "#pragma pack(3)": "'#pragma pack(3)': pack takes 1, 2, 4, 8 or 16",
+    "#pragma pack(push, 1, x)": "pack takes 1, 2, 4, 8 or 16",
+    "#pragma pack(pop)": "'#pragma pack(pop)': there is no push before it",
+    "#pragma pack(push, a, 1)\n#pragma pack(pop, b)": "there is no push before it",
+    "struct wrong { char c;\n#pragma pack(1)\n int i; };": "'#pragma pack(1)' stands within a declaration",
     "int f(foo_t x)": "unknown type 'foo_t' in the C declaration 'int f(foo_t x)'",
     "int": "'int'.*declares no name",
     "typedef int": "'typedef int'.*declares no name",

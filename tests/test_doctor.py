@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import epsilon
-from epsilon import _backend, cli, doctor, prerequisites
+from epsilon import _backend, cache, cli, doctor, prerequisites
 from epsilon.prerequisites import Need
 
 
@@ -37,7 +37,8 @@ def missing(what: str, **packages: str) -> tuple[Need, str]:
 def test_the_doctor_finds_this_installation_in_order():
     done = subprocess.run([sys.executable, "-m", "epsilon", "doctor"], capture_output=True, text=True)
     assert done.returncode == (0 if _backend.shim is not None or _backend.strategy == "cffi" else 1), done.stdout
-    for word in ("Python", "cffi", "hy", "pycparser", "epsilon._shim", "C compiler", "libffi", "OpenSSL", "SQLite"):
+    packages = ("Python", "cffi", "filelock", "hy", "platformdirs", "pycparser")
+    for word in (*packages, "epsilon._shim", "C compiler", "libffi", "OpenSSL", "SQLite"):
         assert f"  {word}" in done.stdout
     assert "the default here" in done.stdout
     assert done.stderr == ""
@@ -127,7 +128,7 @@ def test_a_missing_shim_is_a_trouble_with_its_reason_and_its_remedy(monkeypatch,
     out = capsys.readouterr().out
     assert "missing, cffi serves in its place, more slowly: no module named _shim" in out
     assert "no compiler 'no-such-compiler'" in out
-    remedy = out.splitlines()[-1]
+    remedy = out.partition("To put right:\n")[2].splitlines()[0]
     assert remedy.startswith("  sudo apt-get update && sudo apt-get install -y build-essential")
     assert " && " in remedy and "pip install --force-reinstall" in remedy
 
@@ -180,6 +181,27 @@ def test_a_dependency_that_is_too_old_or_missing_is_named_with_its_command(monke
         ("hy", "1.3.1", None),
         ("pycparser", "missing", "pip install 'pycparser'"),
     ]
+
+
+def test_the_doctor_tells_of_the_cache(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("EPSILON_CACHE", str(tmp_path / "cache"))
+    cache.write("example", "one", bytes(100_000))
+    doctor.report_cache(doctor.Report())
+    told = capsys.readouterr().out
+    assert f"{tmp_path / 'cache'}, safe" in told and "0.1 MB in 1 files" in told
+
+    (tmp_path / "cache").chmod(0o777)
+    report = doctor.Report()
+    doctor.report_cache(report)
+    assert "NOT SAFE" in capsys.readouterr().out and "EPSILON_CACHE" in report.troubles[0]
+
+
+def test_the_doctor_tells_of_a_cache_that_cannot_be_kept(monkeypatch, capsys):
+    monkeypatch.delenv("EPSILON_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null")
+    monkeypatch.setattr(cache, "default_directory", lambda: "/dev/null/epsilon")
+    doctor.report_cache(doctor.Report())
+    assert "not beyond the end of a process: /dev/null/epsilon cannot be written" in capsys.readouterr().out
 
 
 # --- the prerequisites -----------------------------------------------------------------------------------------------

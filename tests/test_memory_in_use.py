@@ -70,6 +70,22 @@ ENDS = {
     "struct": "p = epsilon.define_c_struct('one', [('x', 'int')])(42); end = lambda: epsilon.foreign_free(p)",
     "view": "points = epsilon.foreign_alloc(epsilon.define_c_struct('one', [('x', 'int')]), initial={'x': 42});"
     "p = points[0]; end = lambda: epsilon.foreign_free(points)",
+    "arena": "a = epsilon.arena(); p = a.alloc('int', initial=[42]); end = a.close",
+    "arena, later region": "a = epsilon.arena(); b = a.alloc('char', 5000); p = a.alloc('int', 3, initial=42);"
+    "c = a.alloc('char', 100000); end = a.close",
+    "arena, struct": "a = epsilon.arena(); points = a.alloc(epsilon.define_c_struct('one', [('x', 'int')]), 2);"
+    "p = points[1]; p.x = 42; end = lambda: a.__exit__(None, None, None)",
+    "pool block": "pool = epsilon.Pool('int', 4); p = pool.alloc(initial=42); end = lambda: pool.free(p)",
+    "pool block, with": "pool = epsilon.Pool('int'); p = pool.alloc(initial=42);"
+    "end = lambda: p.__exit__(None, None, None)",
+    "pool": "pool = epsilon.Pool('int', 4); q = pool.alloc(); p = pool.alloc(initial=42); r = pool.alloc();"
+    "end = pool.close",
+    "derived": "whole = epsilon.foreign_alloc('int', initial=[1, 42]); p = epsilon.pointer_add(whole, 1);"
+    "end = lambda: epsilon.foreign_free(whole)",
+    "struct, with": "p = epsilon.define_c_struct('one', [('x', 'int'), ('y', ('array', 'int', 50))])(42);"
+    "end = lambda: p.__exit__(None, None, None)",
+    "counted": "p = lib.bind('made', ('pointer', 'int', {'count': 1, 'free': 'free'}), [])();"
+    "end = lambda: epsilon.foreign_free(p)",
     "variable": "p = epsilon.foreign_variable('variable', lib, 'int').pointer; end = lib.close",
 }
 
@@ -88,6 +104,45 @@ try:
 except ForeignMemoryError as error:
     print("ended", "its end" in str(error))
 """) == "ended True\n"
+
+
+def test_an_arena_that_could_not_end_lives_on():
+    assert child("""
+a = epsilon.arena()
+early = a.alloc("int", initial=[42])
+late = a.alloc("char", 100000)
+with Held(early):
+    refused(a.close)
+    assert not a.closed and early[0] == 42
+    more = a.alloc("int", initial=[7])
+    assert more[0] == 7
+a.close()
+for p in (early, late, more):
+    try:
+        p[0]
+    except ForeignMemoryError as error:
+        assert "after its end" in str(error)
+    else:
+        raise AssertionError("it lives")
+print("done")
+""") == "done\n"
+
+
+def test_a_pool_s_block_in_use_is_given_to_nobody_else():
+    assert child("""
+pool = epsilon.Pool("int", 4, capacity=1, grow=False)
+p = pool.alloc(initial=42)
+with Held(p):
+    refused(lambda: pool.free(p))
+    try:
+        pool.alloc()
+    except ForeignMemoryError as error:
+        assert "is exhausted" in str(error)
+    else:
+        raise AssertionError("it was given away")
+pool.free(p)
+print(pool.alloc()[0])
+""") == "0\n"
 
 
 def test_two_threads_use_it_and_the_first_lands():

@@ -177,6 +177,67 @@ def test_what_c_keeps_is_alive_until_it_is_released(c):
         foreign_release(pointer)
 
 
+@pytest.mark.parametrize("kind", ["block", "struct", "part", "arena", "pool", "owned", "with"])
+def test_what_c_keeps_cannot_be_freed_before_it_is_released(c, kind):
+    keep = c.bind("keep", "int", [("keep", "pointer"), "int"])
+    pair = epsilon.define_c_struct("kept_pair", [("a", "int"), ("b", "int")])
+    p = part = foreign_alloc("int", count=3)
+    free = lambda: epsilon.foreign_free(p)  # noqa: E731
+    if kind == "struct":
+        p = part = pair(1, 2)
+    elif kind == "part":
+        part = epsilon.pointer_add(p, 1)
+    elif kind == "arena":
+        a = epsilon.arena()
+        p = part = a.alloc("int")
+        free = a.close
+    elif kind == "pool":
+        pool = epsilon.Pool("int", 4)
+        p = part = pool.alloc()
+        free = lambda: pool.free(p)  # noqa: E731
+    elif kind == "owned":
+        p = part = c.bind("make", ("pointer", "char"), [], free="free")()
+    elif kind == "with":
+        free = lambda: p.__exit__(None, None, None)  # noqa: E731
+    keep(part, 1)
+    keep(part, 1)
+    for _ in range(2):
+        with pytest.raises(ForeignMemoryError, match=r"C keeps it since .*test_ownership.py:\d+; foreign_release"):
+            free()
+        epsilon.struct_pointer(p) if kind == "struct" else p[0]
+        foreign_release(part)
+    free()
+    with pytest.raises(ForeignMemoryError, match="after its end"):
+        epsilon.deref_int(p)
+
+
+def test_what_c_keeps_cannot_be_given_to_it(c):
+    keep = c.bind("keep", "int", [("keep", ("pointer", "int")), "int"])
+    take = c.bind("take", "int", [("give", ("pointer", "int")), "int"])
+    p = foreign_alloc("int", initial=[5])
+    keep(p, 1)
+    with pytest.raises(ForeignMemoryError, match=r"take\(\): parameter 1.*, which C keeps already"):
+        take(p, 1)
+    foreign_release(p)
+    take(p, 1)
+    with pytest.raises(ForeignMemoryError, match="given to C"):
+        keep(p, 1)
+    with pytest.raises(ForeignMemoryError, match="C keeps nothing of"):
+        foreign_release(p)
+    c.bind("void drop(void)")()
+
+
+def test_memory_that_c_took_cannot_be_freed(c):
+    take = c.bind("take", "int", [("give", "pointer"), "int"])
+    owned = c.bind("make", ("pointer", "char"), [], free="free")
+    pair = epsilon.define_c_struct("taken_pair", [("a", "int"), ("b", "int")])
+    for p in (foreign_alloc("int"), owned(), pair(1, 2)):
+        take(p, 1)
+        with pytest.raises(ForeignMemoryError, match=r"after its end: it was freed at .*, given to C"):
+            epsilon.foreign_free(p)
+    c.bind("void drop(void)")()
+
+
 def test_texts_sequences_and_buffers_are_kept(c):
     text = c.bind("kept_text", "string", [])
     keep = c.bind("keep", "int", [("keep", "string"), "int"])

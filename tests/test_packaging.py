@@ -102,7 +102,13 @@ def test_the_wheel_says_what_it_needs(wheel):
         (name,) = [name for name in archive.namelist() if name.endswith("METADATA")]
         metadata = archive.read(name).decode("utf-8")
     required = re.findall(r"^Requires-Dist: (.*)$", metadata, re.MULTILINE)
-    assert sorted(line for line in required if "extra ==" not in line) == ["cffi>=2", "hy<2,>=1.3", "pycparser"]
+    assert sorted(line for line in required if "extra ==" not in line) == [
+        "cffi>=2",
+        "filelock>=3.12",
+        "hy<2,>=1.3",
+        "platformdirs>=3",
+        "pycparser",
+    ]
     assert "Name: epsilon-ffi\nVersion: 0.1.0\n" in metadata
     assert "Requires-Python: >=3.10\n" in metadata
     assert set(re.findall(r"^Provides-Extra: (.*)$", metadata, re.MULTILINE)) >= {"test", "bench", "lint", "numpy"}

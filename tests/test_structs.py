@@ -633,3 +633,28 @@ def test_b7_memory_of_no_structs_is_no_struct_by_value():
                         "long total(struct large l)\n"
                         "{ long s = 0; for (int i = 0; i < 4096; i++) s += l.n[i]; return s; }")  # fmt: skip
     assert run_child(OVERREAD, library) == "alive\n"
+
+
+def test_a_pointer_to_a_flexible_struct_is_as_large_as_that_struct():
+    message = epsilon.define_c_struct("flexible_pointed", [("kind", "int"), ("data", ("array", "uint8"))])
+    one = message.with_count(3, kind=7, data=b"abc")
+    pointer = epsilon.struct_pointer(one)
+    assert (pointer.size, len(pointer)) == (7, 1)
+    assert list(epsilon.deref(pointer).data) == [97, 98, 99]
+    assert list(epsilon.cast(pointer, ("pointer", "uint8")))[4:] == [97, 98, 99]
+    copy = message.with_count(3)
+    assert epsilon.foreign_copy(epsilon.cast(epsilon.struct_pointer(copy), "pointer"),
+                                epsilon.cast(pointer, "pointer")) == 7
+    assert copy == one
+    with pytest.raises(epsilon.ForeignIndexError):
+        pointer[1]
+    epsilon.foreign_free(one)
+    with pytest.raises(epsilon.ForeignMemoryError, match="after its end"):
+        pointer[0]
+
+
+def test_a_pointer_to_a_struct_that_may_only_be_read_does_not_write():
+    pair = epsilon.define_c_struct("read_only_pointed", [("a", "int")])
+    constant = epsilon.cast(epsilon.foreign_alloc(pair), "const struct read_only_pointed *")[0]
+    with pytest.raises(epsilon.ForeignMemoryError, match="read-only"):
+        epsilon.struct_pointer(constant)[0].a = 1

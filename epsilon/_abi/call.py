@@ -346,7 +346,7 @@ class Trampoline:
 
     def with_outputs(self, result: Any, outputs: list, who: Any, prepared: tuple, failed: bool = False) -> Any:
         """The values of the :out and :inout parameters, after the result; ``failed``: which failed its check."""
-        if not outputs and not (self.counted and self.arrays.outputs):
+        if not outputs and not (self.counted and (self.arrays.outputs or self.arrays.bounded)):
             return result
         found = []
         for place, (inner, box) in enumerate(outputs):

@@ -26,6 +26,8 @@ UINTPTR = cffi.new_primitive_type("uintptr_t")
 CHARACTER_POINTER = cffi.new_pointer_type(cffi.new_primitive_type("char"))
 CHARACTERS = cffi.new_array_type(CHARACTER_POINTER, None)
 NULL = cffi.cast(VOID_POINTER, 0)
+#: of CPython's object.h
+_PYBUF_WRITABLE, _PYBUF_FORMAT = 1, 4
 
 
 # --- what the floors above set --------------------------------------------------------------------------------------
@@ -36,8 +38,8 @@ class Hooks:
 
     __slots__ = (
         "adapt", "another", "arguments", "batch_failed", "batch_wiring", "cdata", "check_failed", "closed", "dead",
-        "depart", "explain", "in_use", "library_closed", "member", "null_pointer", "readonly", "retrying", "tail",
-        "take", "type_error", "undecodable",
+        "depart", "explain", "in_use", "library_closed", "member", "null_pointer", "readonly", "retrying", "shown",
+        "tail", "take", "type_error", "undecodable",
     )  # fmt: skip
 
 
@@ -210,8 +212,8 @@ class Guarded:
     """
 
     __slots__ = (
-        "__address", "__allocated_at", "__ended", "__ended_at", "__inside", "__kept", "__leases", "__memory", "__owner",
-        "__pointer_type", "__readonly", "__root", "__size", "__weakref__",
+        "__address", "__allocated_at", "__ended", "__ended_at", "__exports", "__inside", "__kept", "__leases",
+        "__memory", "__owner", "__pointer_type", "__readonly", "__root", "__size", "__weakref__",
     )  # fmt: skip
 
     def __new__(
@@ -225,6 +227,7 @@ class Guarded:
         self.__readonly = bool(readonly)
         self.__kept = self.__ended_at = self.__memory = self.__owner = self.__allocated_at = None
         self.__leases: list[None] = []  # one for each zero-copy view, for an append or a pop is atomic
+        self.__exports: list[None] = []  # one for each buffer that somebody looks at; of the root
         self.__root = None
         #: the calls that C uses it in now → their threads; of the root
         self.__inside: dict[Record, int] = {}
@@ -268,6 +271,46 @@ class Guarded:
         root = self if self.__root is None else self.__root
         root.__leases.append(None)
         return root.__leases, root.__memory
+
+    @property
+    def exports(self) -> int:
+        """How many buffers of it somebody looks at, and how often it is held."""
+        return len((self if self.__root is None else self.__root).__exports)
+
+    def hold(self) -> None:
+        """From now on it cannot end, until it is released as often."""
+        exports = (self if self.__root is None else self.__root).__exports
+        exports.append(None)  # counts first and looks then, as ``board`` does
+        try:
+            self.__check()
+        except BaseException:
+            exports.pop()
+            raise
+
+    def release(self) -> None:
+        """It is held once less."""
+        (self if self.__root is None else self.__root).__exports.pop()
+
+    def __buffer__(self, flags: int, /) -> memoryview:
+        """The buffer protocol of structs, as Python has it from 3.12 on (PEP 688)."""
+        self.__check()
+        format_, _ = hooks.shown(self)
+        if format_ is not None and flags & _PYBUF_FORMAT:
+            raise BufferError(f"a buffer of {self!r} with its structs needs the shim: from_buffer and bytes(…) do not")
+        if self.__readonly and flags & _PYBUF_WRITABLE:
+            raise BufferError("the memory is read-only")
+        exports = (self if self.__root is None else self.__root).__exports
+        exports.append(None)  # counts first and looks then, as ``board`` does
+        try:
+            view = memoryview(cffi.buffer(cffi.cast(CHARACTER_POINTER, live_address(self)), self.__size))
+        except BaseException:
+            exports.pop()
+            raise
+        return view.toreadonly() if self.__readonly else view
+
+    def __release_buffer__(self, view: memoryview, /) -> None:
+        (self if self.__root is None else self.__root).__exports.pop()
+        view.release()
 
     @property
     def kept(self) -> dict[Any, Any]:
@@ -351,7 +394,7 @@ class Guarded:
             self.__check()
         before = self.__ended
         self.__ended = True  # no call between the look and the mark, so no other thread either
-        if any(thread != get_ident() for thread in list(self.__inside.values())):
+        if self.__exports or any(thread != get_ident() for thread in list(self.__inside.values())):
             self.__ended = before
             hooks.in_use(self)
         self.__finish(f"{where.f_code.co_filename}:{where.f_lineno}" if hasattr(where, "f_code") else where)

@@ -1,1 +1,1 @@
-"""Headers: a C header becomes bindings.  See ``facts`` for what is known of one, ``reading`` for how it is found out."""
+"""Headers: a C header becomes bindings.  `facts` is what is known of one, `reading` how it is found out."""

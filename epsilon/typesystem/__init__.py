@@ -22,7 +22,17 @@ from epsilon.typesystem.base import (
     register_converter,
 )
 from epsilon.typesystem.converted import Converted, Object, UserType
-from epsilon.typesystem.counts import array_of, check_callback, counter_index, filled, linked, told, way_of
+from epsilon.typesystem.counts import (
+    array_of,
+    bounded,
+    check_callback,
+    counter_index,
+    filled,
+    linked,
+    linked_result,
+    told,
+    way_of,
+)
 from epsilon.typesystem.derived import (
     Array,
     Direction,
@@ -38,6 +48,7 @@ from epsilon.typesystem.pointers import (
     CHARACTER_POINTER,
     VOID_POINTER_TYPE,
     Buffer,
+    CountedPointer,
     OwnedPointer,
     Pointer,
     PointerLike,
@@ -81,6 +92,7 @@ __all__ = [
     "Character",
     "Complex",
     "Converted",
+    "CountedPointer",
     "Direction",
     "ENUMS",
     "FunctionPointer",
@@ -113,6 +125,7 @@ __all__ = [
     "WORDS",
     "WideCharacter",
     "array_of",
+    "bounded",
     "characters",
     "check_callback",
     "counter_index",
@@ -123,6 +136,7 @@ __all__ = [
     "has_buffer",
     "hooks",
     "linked",
+    "linked_result",
     "new_tagged",
     "object_handle",
     "owned_type",

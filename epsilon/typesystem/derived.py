@@ -12,6 +12,7 @@ from epsilon.typesystem.base import VOID_POINTER, CData, CType
 from epsilon.typesystem.pointers import (
     CHARACTER_POINTER,
     VOID_POINTER_TYPE,
+    CountedPointer,
     OwnedPointer,
     Pointer,
     PointerLike,
@@ -39,7 +40,7 @@ class Direction(PointerLike):
         if isinstance(target, Array):  # memory of its own already: what is passed is the pointer to its first element
             self.code = "x"
             return
-        if way == "in" or getattr(target, "free", None) is None:
+        if way == "in" or not (isinstance(target, CountedPointer) or getattr(target, "free", None) is not None):
             refuse_parameter(target, way)
         if target.size is None:
             raise ForeignTypeError(f"(:{way} {target.spelling}): a value of type {target.spelling} has no size")

@@ -146,6 +146,39 @@ class OwnedPointer(Pointer):
         )  # fmt: skip
 
 
+class CountedPointer(OwnedPointer):
+    """A ``T *`` that comes back from a call with its bounds: ``count`` elements, or as many as the parameter
+    ``counter`` says, a name until the parameters are known (``counts.linked_result``) and then an index."""
+
+    __slots__ = ("count", "counter")
+    only_parameter = ":count says how many elements a result has; elsewhere it is a plain pointer"
+
+    def __new__(
+        cls, target: CType, const: bool, free: Any, count: int | None, counter: int | str | None = None
+    ) -> CType:
+        return CType.__new__(cls, target, bool(const), free, count, counter)
+
+    def setup(self, target: CType, const: bool, free: Any, count: int | None, counter: int | str | None) -> None:
+        Pointer.setup(self, target, const)
+        if isinstance(target, Void):
+            raise ForeignTypeError("(:pointer :void :count …): void has no size; (:pointer :uint8 :count …) has bytes")
+        self.free = None if free is None else check_free(free)
+        self.count, self.counter = count, counter
+
+    def make_converter(self) -> Any:
+        owned = self.free is not None
+        return _backend.Converter(
+            self, self.code, self.size, self.alignment, self.backend, raw=self.const, owned=owned
+        )  # fmt: skip
+
+    def owned_by(self, free: Any) -> CType:
+        return CountedPointer(self.target, self.const, free, self.count, self.counter)
+
+    def counted_in(self, index: int) -> CType:
+        """The same, with the count in the parameter ``index``."""
+        return CountedPointer(self.target, self.const, self.free, None, index)
+
+
 def check_free(free: Any) -> Any:
     """What frees: the name of a C symbol, or a callable that is given the address as a ``void *``."""
     if callable(free) or (isinstance(free, str) and free and "\0" not in free):
