@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import geometric_mean
 from typing import NamedTuple
 
-from benchmarks import buffers, natives
+from benchmarks import batches, buffers, natives
 from benchmarks.figures import BIND_PROTOTYPE, BIND_TYPES, BYTES, IMPORT, LOAD, MADE, Figure, Measured
 from benchmarks.memories import ALLOCATE, ELEMENTS, FIELDS, POOLED
 from benchmarks.peers import CFFI_ABI, CFFI_API, CRITICAL, CTYPES, DEFAULT, HANDWRITTEN, strategy_row
@@ -123,6 +123,12 @@ ASKED = (
     Asked("one native from the cache", "<=", 1, " ms", lambda of: of.ns(natives.NATIVE, natives.CACHED)),
     Asked("a Hy module of 100 natives from the cache", "<=", 20, " ms",
           lambda of: of.ns(natives.NATIVE, natives.MODULE)),
+    Asked("ten calls of abs / the same in a batch", ">=", 4, "×",
+          lambda of: of.ratio(batches.TEN, DEFAULT, batches.BATCH)),
+    Asked("vectorize of a double(double) / the loop in C", "<=", 1.2, "×",
+          lambda of: of.ratio(batches.VECTOR, DEFAULT, batches.C_LOOP)),
+    Asked("numpy.vectorize / vectorize", ">=", 50, "×",
+          lambda of: of.ratio(batches.VECTOR, batches.NUMPY_VECTORIZE, DEFAULT)),
     Asked("a view without a copy", "<=", 2, " µs", lambda of: of.ns(DEFAULT, buffers.VIEW) / 1000),
 )
 

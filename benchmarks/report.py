@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks import buffers, natives
+from benchmarks import batches, buffers, natives
 from benchmarks.figures import FIGURES, WHO, Measured
 from benchmarks.judge import Verdict
 from benchmarks.memories import WAYS as MEMORY_WAYS
@@ -107,6 +107,14 @@ def natives_table(results: Results, statistic: str) -> Table:
     rows = [row for row in (natives.C, natives.NATIVE) if row in results.samples]
     body = [[row, *(cell(results, row, way, STATISTICS[statistic]) for way in natives.WAYS)] for row in rows]
     return Table(f"Native code ({statistic} of the rounds)", ["", *natives.WAYS], body)
+
+
+def batches_table(results: Results, statistic: str) -> Table:
+    """Several calls at once."""
+    rows = [row for row in (batches.C_LOOP, DEFAULT, batches.BATCH, batches.NUMPY_VECTORIZE) if row in results.samples]
+    body = [[row, *(cell(results, row, way, STATISTICS[statistic]) for way in batches.ALL)] for row in rows]
+    notes = [f"not measured: {results.reasons[batches.C_LOOP]}"] if batches.C_LOOP in results.reasons else []
+    return Table(f"Batches and vectors ({statistic} of the rounds)", ["", *batches.ALL], body, notes)
 
 
 def row_cells(results: Results, row: str, statistic: Statistic, tasks: Sequence[str] = TASKS) -> list[str]:

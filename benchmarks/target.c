@@ -84,3 +84,11 @@ long call_back_on_a_thread(int (*f)(int, int), int n)
     pthread_join(thread, NULL);
     return todo.sum;
 }
+
+/* over an array: the function, and the loop that calls it through a pointer */
+double poly(double x) { return x * x + 1; }
+void apply(double (*f)(double), const double *from, double *to, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        to[i] = f(from[i]);
+}

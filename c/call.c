@@ -5,7 +5,7 @@
  */
 #include "jump.h"
 
-static int
+int
 put_wide(Parameter *p, PyObject *value, uint64_t *words, Frame *frame)
 {
     if (p->mode == WIDE)
@@ -23,7 +23,7 @@ put_wide(Parameter *p, PyObject *value, uint64_t *words, Frame *frame)
     return 0;
 }
 
-static void
+void
 call_libffi(Trampoline *t, void *address, uint64_t *words, void *result, void **values)
 {
     for (int i = 0; i < t->nffi; i++) {
@@ -72,17 +72,6 @@ done:
     Py_XDECREF(keywords);
     Py_XDECREF(given);
     return result;
-}
-
-#define BLOCK_ON_STACK 16384
-
-/* The next `size` bytes of a block, aligned. */
-ALWAYS_INLINE void *
-carve(char **block, size_t size, size_t alignment)
-{
-    char *start = (char *)(((uintptr_t)*block + alignment - 1) & ~(alignment - 1));
-    *block = start + size;
-    return start;
 }
 
 /* All is converted, and the call is about to be made: what C gets for good departs. */

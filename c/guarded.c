@@ -22,7 +22,7 @@ static int
 cell_finish(Cell *self)
 {
     PyObject *closer = self->closer;
-    if (!closer)
+    if (!closer || self->inflight || __atomic_load_n(&self->aloft, __ATOMIC_SEQ_CST))
         return 0;
     self->closer = NULL;
     PyObject *result = PyObject_CallNoArgs(closer);
@@ -48,8 +48,8 @@ cell_leave_slowly(Cell *self)
 static PyObject *
 cell_close(Cell *self, PyObject *Py_UNUSED(none))
 {
-    self->closed = 1;
-    if (self->inflight == 0 && cell_finish(self) < 0)
+    __atomic_store_n(&self->closed, 1, __ATOMIC_SEQ_CST);
+    if (cell_finish(self) < 0)
         return NULL;
     Py_RETURN_NONE;
 }

@@ -44,6 +44,8 @@ static const struct {
     {"null_pointer", &hooks.null_pointer},
     {"readonly", &hooks.readonly},
     {"in_use", &hooks.in_use},
+    {"batch_wiring", &hooks.batch_wiring},
+    {"batch_failed", &hooks.batch_failed},
     {"shown", &hooks.shown},
     {"member", &hooks.member},
 };
@@ -110,6 +112,7 @@ static PyMethodDef methods[] = {
     {"lend", shim_lend, METH_O, "lend(address) → bool: give what generated C calls to the library whose function that is."},
     {"adopt", shim_adopt, METH_VARARGS, "adopt(trampoline, address) → bool: the entries there are those of its functions."},
     {"own_calls", shim_own_calls, METH_NOARGS, "This thread's foreign calls in progress, for leave_to."},
+    {"vectorize", shim_vectorize, METH_VARARGS, "A NumPy ufunc whose inner loop is a function."},
     {"leave_to", shim_leave_to, METH_VARARGS, "Leave an exception to the foreign call that a thread is in, if any."},
     {NULL, NULL, 0, NULL},
 };
@@ -126,13 +129,15 @@ execute(PyObject *module)
         {"Cell", &CellType},           {"Guarded", &GuardedType},   {"Converter", &ConverterType},
         {"Memory", &MemoryType},       {"Field", &FieldType},
         {"Trampoline", &TrampolineType}, {"Function", &FunctionType}, {"Callback", &CallbackType},
-        {"Lease", &LeaseType},
+        {"Lease", &LeaseType},         {"Batch", &BatchType},
     };
     if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
         PyErr_SetString(PyExc_ImportError, "epsilon._shim does not support subinterpreters");
         return -1;
     }
     if (convert_init() < 0 || threads_init() < 0 || elements_init() < 0)
+        return -1;
+    if (PyType_Ready(&VectorType) < 0)
         return -1;
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         if (PyType_Ready(types[i].type) < 0 ||

@@ -49,6 +49,7 @@ typedef struct {
     PyObject_HEAD
     PyObject *closer; /* called once, when closed and no call is in flight */
     Py_ssize_t inflight;
+    int aloft; /* loops in progress that may have no GIL: atomic (vectorize.c) */
     char closed;
 } Cell;
 
@@ -256,7 +257,7 @@ typedef struct {
 /* --- what the rooms offer each other ------------------------------------------------------------------------------ */
 
 extern PyTypeObject CellType, GuardedType, MemoryType, LeaseType, FieldType, ConverterType, TrampolineType, FunctionType,
-    CallbackType;
+    CallbackType, BatchType, VectorType;
 
 /* the hooks that the floors above set: Python callables, see module.c */
 extern struct Hooks {
@@ -281,6 +282,8 @@ extern struct Hooks {
     PyObject *null_pointer;  /* (ctype): raises, for a NULL behind (:in T) */
     PyObject *readonly;      /* (guarded): raises, for a write into memory that may only be read */
     PyObject *in_use;        /* (guarded): raises, for the end of memory that C uses on another thread */
+    PyObject *batch_wiring;  /* (callables, shape): raises, unless these calls can be a batch */
+    PyObject *batch_failed;  /* (callables, index, results, exception): name the call in an exception, in place */
     PyObject *shown;         /* (guarded) → (format or None, size of an item) of its buffer, or raises */
     PyObject *member;        /* (field, struct, exception): names the member in an exception, in place */
 } hooks;
@@ -367,6 +370,8 @@ int tails_traverse(Tail *tail, visitproc visit, void *arg);
 void tails_free(Tail *tail);
 
 /* call.c */
+int put_wide(Parameter *p, PyObject *value, uint64_t *words, Frame *frame);
+void call_libffi(Trampoline *t, void *address, uint64_t *words, void *result, void **values);
 PyObject *call_general(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames);
 PyObject *trampoline_vectorcall(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames);
 int function_resolve(Function *self);
@@ -392,6 +397,9 @@ PyObject *shim_own_calls(PyObject *, PyObject *);
 PyObject *shim_leave_to(PyObject *, PyObject *);
 void thunk_run(void *user, ThunkCall *call);
 void upcall_closure(ffi_cif *cif, void *where, void **pointers, void *user);
+
+/* vectorize.c */
+PyObject *shim_vectorize(PyObject *, PyObject *);
 
 /* errors.c */
 PyObject *take_exception(void);
@@ -424,6 +432,16 @@ compact(PyObject *object, int64_t *value)
 }
 
 #define OWNED_PER_PARAMETER 4
+#define BLOCK_ON_STACK 16384
 ALWAYS_INLINE void frame_keep(Frame *frame, PyObject *object) { frame->items[frame->count++] = object; }
+
+/* The next `size` bytes of a block, aligned. */
+ALWAYS_INLINE void *
+carve(char **block, size_t size, size_t alignment)
+{
+    char *start = (char *)(((uintptr_t)*block + alignment - 1) & ~(alignment - 1));
+    *block = start + size;
+    return start;
+}
 
 #endif

@@ -63,6 +63,7 @@ __all__ = [
     "alignof",
     "Arena",
     "arena",
+    "BatchResult",
     "call_async",
     "Callback",
     "callback",
@@ -91,6 +92,7 @@ __all__ = [
     "expect_layout",
     "FlagsType",
     "foreign_alloc",
+    "foreign_batch",
     "foreign_copy",
     "foreign_error_code",
     "foreign_error_function",
@@ -143,11 +145,13 @@ __all__ = [
     "struct_pointer",
     "StructType",
     "SymbolNotFoundError",
+    "vectorize",
 ]
 
 #: where the names are that are seldom wanted: their modules are imported at the first use
 _LATER = {
     "Arena": "arenas",
+    "BatchResult": "batches",
     "arena": "arenas",
     "cast": "pointers",
     "cdef": "declarations",
@@ -163,6 +167,7 @@ _LATER = {
     "define_foreign_class": "foreign_classes",
     "define_native": "native.face",
     "native_source": "native.face",
+    "foreign_batch": "batches",
     "foreign_copy": "pointers",
     "foreign_release": "ownership",
     "ForeignObject": "foreign_classes",
@@ -179,6 +184,7 @@ _LATER = {
     "from_buffer": "buffers",
     "into_buffer": "buffers",
     "numpy_dtype": "buffers",
+    "vectorize": "vectors",
 }
 
 

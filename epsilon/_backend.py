@@ -86,6 +86,7 @@ else:
     if hasattr(sys, "_is_gil_enabled") and not sys._is_gil_enabled():  # the shim takes it back by itself
         raise ImportError("Epsilon without its shim needs the GIL: run this Python with PYTHON_GIL=1")
 
+Batch = implementation.Batch
 Callback = implementation.Callback
 Cell = implementation.Cell
 Converter = implementation.Converter

@@ -37,7 +37,8 @@ _LATER = (
 __all__ = [
     "alignof", "bind", "call_async", "callback", "converter", "declare", "define_library", "deref", "enumeration",
     "foreign_alloc", "foreign_memory", "foreign_string", "function", "get_or_create_trampoline", "make_callback",
-    "native", "pinned_array", "pooled_memory", "register_signature", "shared_call", "sizeof", "struct", *_LATER,
+    "native", "pinned_array", "planned_batch", "pooled_memory", "register_signature", "shared_call", "sizeof", "struct",
+    *_LATER,
 ]  # fmt: skip
 
 Special = Mapping[Any, Any] | None
@@ -83,6 +84,21 @@ def declare(library: Any, text: str, **options: Any) -> Any:
     9
     """
     return library_for(library).declare(text, **options)
+
+
+def planned_batch(shape: tuple) -> Callable:
+    """``with-foreign-batch``: what a form keeps.  It is called with functions and arguments, in the order of the calls.
+
+    ``shape`` has a tuple for each call: for its function ``None``, or the index of an earlier call of the same one;
+    then for each argument ``None``, or the index of the call whose result it is.  Frozen.
+
+    >>> strlen = function("libc", "unsigned long strlen(const char *);")
+    >>> planned_batch(((None, None), (0, None)))(strlen, "one", "three")
+    [3, 5]
+    """
+    from epsilon import batches
+
+    return batches.planned_batch(shape)
 
 
 def callback(

@@ -814,6 +814,15 @@ def bindings(spelling: str, *fields: Parser) -> Parser:
 # --- fields of single forms -----------------------------------------------------------------------------------------
 
 CALL = some(lambda model: isinstance(model, Expression) and bool(model)).named("a call (FUNCTION ARGUMENT …)")
+
+
+def batch(compiler: Any) -> Parser:
+    """The calls of a batch, as ``form_batches.Wired``."""
+    from epsilon.form_batches import wire
+
+    return many(CALL) >> (lambda calls: wire(compiler, calls))
+
+
 _DIRECTIONS = ("to-foreign", "from-foreign")
 _PLATFORMS = ("linux", "darwin", "windows")
 

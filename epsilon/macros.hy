@@ -485,18 +485,23 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
   `(~(runtime _hy_compiler 'numpy-dtype) ~type.form))
 
 (defmacro with-foreign-batch [_hy_compiler #* fields]
-  "(with-foreign-batch CALL …)
+  "(with-foreign-batch (FUNCTION ARGUMENT … :as NAME) …)
 
-  Make the calls in order; a list of all their results. ::
+  Make the calls in order, in one crossing; a list of all their results. ``NAME`` is the result for the calls that follow.
+  A failed check stops the batch. ::
 
-      (with-foreign-batch (my-strlen \"a\") (my-strlen \"bc\"))    ; => [1 2]"
-  (setv [calls] (forms.read _hy_compiler "with-foreign-batch" fields [(many forms.CALL)])
-        results (hy.gensym "results"))
-  ;; Not a list display: Hy would move the statements that one call needs before the calls that come before it.
+      (with-foreign-batch (my-strlen \"a\") (my-strlen \"bc\" :as n) (c-abs n))    ; => [1 2 2]"
+  (setv [[shape arguments]]
+        (forms.read _hy_compiler "with-foreign-batch" fields [(forms.batch _hy_compiler)])
+        plan (hy.gensym "batch"))
+  ;; The plan is made when the form is first run, and is the module's from then on.
   `(do
-     (setv ~results [])
-     ~@(lfor call calls `(.append ~results ~call))
-     ~results))
+     (try
+       ~plan
+       (except [(. (hy.I "builtins") NameError)]
+         (setv (get ((. (hy.I "builtins") globals)) ~(hy.mangle (str plan)))
+               (~(runtime _hy_compiler 'planned-batch) ~shape))))
+     (~plan ~@arguments)))
 
 (defmacro deref [_hy_compiler #* fields]
   "(deref POINTER INDEX TYPE)

@@ -188,6 +188,7 @@ def test_the_run_time_is_frozen():
         "numpy_dtype": ["type"],
         "offsetof": ["type", "members"],
         "pinned_array": ["array"],
+        "planned_batch": ["shape"],
         "pooled_memory": ["type", "count"],
         "register_signature": ["name", "result", "parameters", "replace", "abi"],
         "scope": [],

@@ -6,6 +6,7 @@ a ForeignTypeError that says "needs the shim": unions, bit-field and packed stru
 that keeps the GIL, and other calling conventions.
 """
 
+from epsilon._abi.batch import Batch
 from epsilon._abi.call import Trampoline, errno, set_errno
 from epsilon._abi.callback import Callback
 from epsilon._abi.convert import Converter
@@ -16,6 +17,6 @@ from epsilon._abi.lease import Lease
 from epsilon._abi.plan import conventions
 
 __all__ = [
-    "Callback", "Cell", "Converter", "Function", "Guarded", "Lease", "Memory", "Trampoline", "conventions", "errno",
-    "leave_to", "own_calls", "set_errno", "set_hooks",
+    "Batch", "Callback", "Cell", "Converter", "Function", "Guarded", "Lease", "Memory", "Trampoline", "conventions",
+    "errno", "leave_to", "own_calls", "set_errno", "set_hooks",
 ]  # fmt: skip

@@ -37,9 +37,9 @@ class Hooks:
     """The callables that floor 0 reaches back through; ``c/shim.h`` says what each is given."""
 
     __slots__ = (
-        "adapt", "another", "arguments", "cdata", "check_failed", "closed", "dead", "depart", "explain", "in_use",
-        "library_closed", "member", "null_pointer", "readonly", "retrying", "shown", "tail", "take", "type_error",
-        "undecodable",
+        "adapt", "another", "arguments", "batch_failed", "batch_wiring", "cdata", "check_failed", "closed", "dead",
+        "depart", "explain", "in_use", "library_closed", "member", "null_pointer", "readonly", "retrying", "shown",
+        "tail", "take", "type_error", "undecodable",
     )  # fmt: skip
 
 
