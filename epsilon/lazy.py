@@ -64,7 +64,7 @@ def declare_lazily(library: Any, text: str, options: Mapping[str, Any]) -> Bindi
         return library.bind(block.prototype(declaration), **options)
 
     empty = dict.fromkeys(("variables", "constants", "typedefs", "structs", "unions", "enums"), {})
-    return Bindings(library, {"functions": Table(functions, bind), **empty})
+    return Bindings(library, {"functions": Table(functions, bind), **empty}, block)
 
 
 def attributes(module: dict[str, Any], *blocks: Bindings, names: Mapping[str, str] | None = None) -> tuple:
