@@ -11,6 +11,7 @@ same.  It is written from the signature's *shape*: the letters of its conversion
 from __future__ import annotations
 
 from epsilon.typesystem import array_of, bounded
+from epsilon.typesystem.required import Required
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ def _letter(ctype: CType, result: bool, eightbytes: bool) -> tuple[str, str]:
         if ctype.alignment > 8 or not classes.strip("IS") == ("M" if classes == "M" else "") or not ctype.size:
             return "", "is a struct that is passed in a way of its own"
         return f"s{ctype.size}{classes}", ""
+    if isinstance(ctype, Required):
+        return "", "refuses NULL"
     if ctype.converter.owned:
         return "", "is the caller's to free" if result else "is C's to free"
     if code == "v" and result:

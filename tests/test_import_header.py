@@ -353,6 +353,34 @@ def test_nonnull_holds_beside_a_struct_by_value(tmp_path):
         bindings.beside(bindings.by_value(n=5), None)
 
 
+@shim_only
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the convention is that of x86-64")
+def test_the_calling_convention_that_the_header_says_is_used(tmp_path):
+    text = "__attribute__((ms_abi)) int theirs(int a, int b, int c);"
+    library = load_c("__attribute__((ms_abi)) int theirs(int a, int b, int c) { return a * 100 + b * 10 + c; }")
+    theirs = import_header(write(tmp_path / "theirs.h", text), library=library).theirs
+    assert theirs(1, 2, 3) == 123 and theirs.signature.abi == "ms_abi"
+
+
+@pytest.mark.skipif(not SHIM, reason="entries are compiled with the shim only")
+def test_nonnull_holds_in_a_compiled_entry(tmp_path):
+    """``compiled`` calls go past the converters."""
+    write(tmp_path / "needs.h", "int needs(const int *p) __attribute__((nonnull));")
+    library = compile_c("int needs(const int *p) { return *p; }")
+    code = """if 1:
+        import sys, epsilon
+        needs = epsilon.import_header(sys.argv[1], library=sys.argv[2]).needs
+        p = epsilon.foreign_alloc("int", initial=7)
+        print([needs(p) for _ in range(3)])
+        try:
+            needs(None)
+        except epsilon.ForeignTypeError as error:
+            print("never NULL" in str(error))
+    """
+    said = run_child(code, str(tmp_path / "needs.h"), library, EPSILON_STRATEGY="compiled")
+    assert said.split("\n")[:2] == ["[7, 7, 7]", "True"]
+
+
 def test_an_asm_label_is_the_symbol(store, library):
     assert store.labelled(5) == 105
     assert store.labelled.symbol == "store_other_name"

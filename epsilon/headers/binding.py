@@ -239,7 +239,8 @@ class HeaderBindings(Bindings):
             kind = prototype.type
             notes = row.notes or ()
             parameters = _required(kind.parameters, notes)
-            abi = self._asked.options.get("abi", "default")
+            declared = next((note for note in notes if note in ("ms_abi", "vectorcall")), "default")
+            abi = self._asked.options.get("abi", declared)
             signature = signature_of(kind.result, parameters, kind.variadic, abi)
             options = self._call_options(row.symbol, signature, notes)
             declaration = HeaderDeclaration((row.symbol,), library, signature, prototype.parameters, options, name)
