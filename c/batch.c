@@ -156,7 +156,7 @@ plan_anew(Batch *self, PyObject *const *args)
     return done;
 }
 
-static PyObject *
+PyObject *
 batch_vectorcall(PyObject *object, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
     Batch *self = (Batch *)object;
@@ -175,9 +175,11 @@ batch_vectorcall(PyObject *object, PyObject *const *args, size_t nargsf, PyObjec
         }
         if (plan_anew(self, args) < 0)
             return NULL;
+        if (self->quick)
+            return quick_vectorcall(object, args, nargsf, kwnames);
     }
     self->running++;
-    PyObject *result = LIKELY(self->quick != NULL) ? quick_run(self, args) : batch_run(self, args);
+    PyObject *result = batch_run(self, args);
     self->running--;
     return result;
 }
