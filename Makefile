@@ -9,7 +9,7 @@ export PIP_USE_PEP517 := 1
 .PHONY: help demo test conformance sanitize valgrind bench lint clean
 
 help:
-	@echo "make demo   drive real C libraries from Hy and Python: qsort, SQLite, OpenSSL, libsndfile"
+	@echo "make demo   drive real C libraries from Hy and Python: qsort, SQLite, OpenSSL, libsndfile, libcurl"
 	@echo "make test   run all tests, Python's and Hy's (ARGS='-k qsort' passes options to pytest)"
 	@echo "make conformance  40,000 signatures each way against the C compiler, under every strategy (ARGS='--seed 1 --count 5000'),"
 	@echo "                  and 5,000 random structs' layouts"
@@ -37,6 +37,16 @@ demo: $(STAMP)
 	@PYTHONPATH=examples $(BIN)/hy -m openssl
 	@printf '\n=== libsndfile and NumPy: a tone, written, normalised and read back ===\n'
 	@PYTHONPATH=examples $(BIN)/hy -m audio
+	@printf '\n=== sqlite3.h, imported: a function and a collation of SQL in Lisp ===\n'
+	@PYTHONPATH=examples $(BIN)/hy -m header_sqlite
+	@printf '\n=== OpenSSL by its headers: digests, AES-GCM, an X.509 certificate ===\n'
+	@PYTHONPATH=examples $(BIN)/hy -m header_openssl
+	@printf '\n=== curl/curl.h, imported: a local server is asked, a callback in Lisp is answered ===\n'
+	@PYTHONPATH=examples $(BIN)/hy -m header_curl
+	@printf '\n=== Native code: a comparator, a picture, and SQL that calls Lisp ===\n'
+	@PYTHONPATH=examples $(BIN)/hy -m native_qsort
+	@PYTHONPATH=examples $(BIN)/hy -m mandelbrot
+	@PYTHONPATH=examples $(BIN)/hy -m sqlite_function
 	@printf '\n=== The same from plain Python, through the registry ===\n'
 	@$(BIN)/python examples/plain_python.py
 

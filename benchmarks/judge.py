@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from statistics import geometric_mean
 from typing import NamedTuple
 
-from benchmarks import batches, buffers
+from benchmarks import batches, buffers, natives
 from benchmarks.figures import BIND_PROTOTYPE, BIND_TYPES, BYTES, IMPORT, LOAD, MADE, Figure, Measured
 from benchmarks.memories import ALLOCATE, ELEMENTS, FIELDS, POOLED
-from benchmarks.peers import CFFI_ABI, CFFI_API, CRITICAL, CTYPES, DEFAULT, HANDWRITTEN
+from benchmarks.peers import CFFI_ABI, CFFI_API, CRITICAL, CTYPES, DEFAULT, HANDWRITTEN, strategy_row
 from benchmarks.rounds import STATISTICS, Results, Statistic
 from benchmarks.tasks import CALLBACK, QSORT, SHAPES
 from benchmarks.ways import CHECKED, FIXED, PLAIN, STRUCT, THREAD, VARIADIC
 
 CALLS = [shape.symbol for shape in SHAPES]
 CALLS_WITH_ARGUMENTS = CALLS[1:]
+COMPILED_CRITICAL, COMPILED = strategy_row("compiled", CRITICAL), strategy_row("compiled", DEFAULT)
 
 
 @dataclass
@@ -63,6 +64,13 @@ ASKED = (
           lambda of: geometric_mean(of.ratio(task, CRITICAL, HANDWRITTEN) for task in CALLS)),
     Asked("default calls / cffi API mode, worst shape", "<", 1.00, "×",
           lambda of: max(of.ratio(task, DEFAULT, CFFI_API) for task in CALLS)),
+    Asked("compiled :critical calls / hand-written extension, geometric mean", "<=", 1.08, "×",
+          lambda of: geometric_mean(of.ratio(task, COMPILED_CRITICAL, HANDWRITTEN) for task in CALLS)),
+    Asked("compiled :critical calls / the best of nanobind, Cython, pybind11, by that mean", "<", 1.00, "×",
+          lambda of: max(geometric_mean(of.ratio(task, COMPILED_CRITICAL, row) for task in CALLS)
+                         for row in ("nanobind", "Cython", "pybind11") if row in of.results.samples)),
+    Asked("compiled default calls / cffi API mode, worst shape", "<=", 0.92, "×",
+          lambda of: max(of.ratio(task, COMPILED, CFFI_API) for task in CALLS)),
     Asked("ctypes / default calls, worst shape with arguments", ">=", 2.2, "×",
           lambda of: min(of.ratio(task, CTYPES, DEFAULT) for task in CALLS_WITH_ARGUMENTS)),
     Asked("callback in a :critical call / hand-written callback", "<=", 1.35, "×",
@@ -107,6 +115,14 @@ ASKED = (
           lambda of: of.ratio(buffers.OUT, DEFAULT, buffers.MEMCPY)),
     Asked("into_buffer of 100 MB / memcpy into memory as fresh", "<=", 1.1, "×",
           lambda of: of.ratio(buffers.IN, DEFAULT, buffers.MEMCPY)),
+    Asked("qsort with a native comparator / with one in C", "<=", 1.10, "×",
+          lambda of: of.ratio(natives.QSORT, natives.NATIVE, natives.C)),
+    Asked("native mandelbrot, sum over an array, string hash / C at -O2, worst", "<=", 1.15, "×",
+          lambda of: max(of.ratio(way, natives.NATIVE, natives.C) for way in natives.KERNELS[1:])),
+    Asked("first build of one native", "<=", 150, " ms", lambda of: of.ns(natives.NATIVE, natives.FIRST)),
+    Asked("one native from the cache", "<=", 1, " ms", lambda of: of.ns(natives.NATIVE, natives.CACHED)),
+    Asked("a Hy module of 100 natives from the cache", "<=", 20, " ms",
+          lambda of: of.ns(natives.NATIVE, natives.MODULE)),
     Asked("ten calls of abs / the same in a batch", ">=", 4, "×",
           lambda of: of.ratio(batches.TEN, DEFAULT, batches.BATCH)),
     Asked("vectorize of a double(double) / the loop in C", "<=", 1.2, "×",

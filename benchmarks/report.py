@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks import batches, buffers
+from benchmarks import batches, buffers, natives
 from benchmarks.figures import FIGURES, WHO, Measured
 from benchmarks.judge import Verdict
 from benchmarks.memories import WAYS as MEMORY_WAYS
@@ -100,6 +100,13 @@ def buffers_table(results: Results, statistic: str) -> Table:
     body = [[row, *(cell(results, row, way, STATISTICS[statistic]) for way in buffers.ALL)] for row in rows]
     notes = [f"not measured: {results.reasons[buffers.MEMCPY]}"] if buffers.MEMCPY in results.reasons else []
     return Table(f"Arrays of NumPy's ({statistic} of the rounds)", ["", *buffers.ALL], body, notes)
+
+
+def natives_table(results: Results, statistic: str) -> Table:
+    """Native code beside C, and what it takes to have it."""
+    rows = [row for row in (natives.C, natives.NATIVE) if row in results.samples]
+    body = [[row, *(cell(results, row, way, STATISTICS[statistic]) for way in natives.WAYS)] for row in rows]
+    return Table(f"Native code ({statistic} of the rounds)", ["", *natives.WAYS], body)
 
 
 def batches_table(results: Results, statistic: str) -> Table:

@@ -57,7 +57,7 @@ def worker(row: str, library: str) -> None:
 
 def bench(chosen: argparse.Namespace) -> int:
     """Build, measure, report; return the exit status, 1 where Epsilon itself could not be measured."""
-    from benchmarks import batches, buffers, figures, judge, memories, peers, picture, report, rounds, ways
+    from benchmarks import batches, buffers, figures, judge, memories, natives, peers, picture, report, rounds, ways
     from benchmarks.workshop import Workshop
 
     workshop = Workshop(BUILD)
@@ -72,11 +72,12 @@ def bench(chosen: argparse.Namespace) -> int:
     ways.measure(workshop, chosen.keys, plan, results)
     memories.measure(chosen.keys, plan, results)
     buffers.measure(workshop, chosen.keys, plan, results)
+    natives.measure(workshop, chosen.keys, plan, results)
     batches.measure(workshop, chosen.keys, plan, results)
     measured = figures.measure(workshop, chosen.keys, plan.processes)
     verdicts = report.verdict_table(judge.judge(results, measured))
     tables = (report.main_table, report.strategy_table, report.ways_table, report.memory_table, report.buffers_table,
-              report.batches_table)
+              report.natives_table, report.batches_table)  # fmt: skip
     minima, medians = ([table(results, statistic) for table in tables]
                        + [report.figure_table(measured, statistic)] for statistic in rounds.STATISTICS)
     print("\n\n".join(["\n".join(report.machine()), *(table.text() for table in [*minima, verdicts])]))

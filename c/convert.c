@@ -53,6 +53,14 @@ convert_init(void)
     return 0;
 }
 
+/* The class of pointers that own nothing, and cffi's type `void *`: borrowed. */
+void
+cdata_types(PyObject **type, PyObject **pointer)
+{
+    *type = (PyObject *)cdata_base;
+    *pointer = void_pointer;
+}
+
 int
 is_wide(const Converter *c)
 {
@@ -301,15 +309,15 @@ to_word(Converter *c, PyObject *value, uint64_t *word, Frame *frame)
         return 0;
     }
     int done = plain_word(c, value, word, frame);
-    if (LIKELY(done > 0))
+    if (LIKELY(done > 0) && LIKELY(!c->required || *word))
         return 0;
     if (done < 0)
         return -1;
     PyObject *plain = adapt(c, value, frame);
     if (!plain)
         return -1;
-    done = c->code == 'p' && PyMemoryView_Check(plain) ? plain_buffer(c, plain, word, frame) /* for a char pointer */
-                                                       : plain_word(c, plain, word, frame);
+    int buffer = (c->code == 'p' || c->code == 'P') && PyMemoryView_Check(plain); /* for a char pointer, or const void * */
+    done = buffer ? plain_buffer(c, plain, word, frame) : plain_word(c, plain, word, frame);
     if (done == 0)
         PyErr_Format(PyExc_SystemError, "adapt() gave a %s for conversion '%c'", Py_TYPE(plain)->tp_name, c->code);
     return done > 0 ? 0 : -1;

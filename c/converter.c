@@ -47,13 +47,13 @@ static PyObject *
 converter_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"ctype", "code", "size", "alignment", "backend", "inner", "to",
-                            "back", "make", "classes", "elements", "raw", "owned", NULL};
+                            "back", "make", "classes", "elements", "raw", "owned", "required", NULL};
     PyObject *ctype, *backend, *inner = NULL, *to = NULL, *back = NULL, *make = NULL;
     const char *code, *classes = "", *elements = "";
     Py_ssize_t size, alignment;
-    int raw = 0, owned = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OsnnO|OOOOsspp:Converter", names, &ctype, &code, &size, &alignment,
-                                     &backend, &inner, &to, &back, &make, &classes, &elements, &raw, &owned))
+    int raw = 0, owned = 0, required = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OsnnO|OOOOssppp:Converter", names, &ctype, &code, &size, &alignment,
+                                     &backend, &inner, &to, &back, &make, &classes, &elements, &raw, &owned, &required))
         return NULL;
     if (inner && inner != Py_None && !PyObject_TypeCheck(inner, &ConverterType)) {
         PyErr_SetString(PyExc_TypeError, "inner is a Converter");
@@ -71,6 +71,7 @@ converter_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     self->code = code[0];
     self->raw = (char)raw;
     self->owned = (char)owned;
+    self->required = (char)required;
     self->size = size;
     self->alignment = alignment;
     strncpy(self->classes, classes, 2);
@@ -112,6 +113,7 @@ converter_wrap(Converter *self, PyObject *back)
         inner->code = self->code;
         inner->raw = self->raw;
         inner->owned = self->owned;
+        inner->required = self->required;
         memcpy(inner->classes, self->classes, sizeof(self->classes));
         Py_XSETREF(self->inner, inner);
         self->code = 'x';
@@ -198,6 +200,7 @@ static PyMemberDef converter_members[] = {
     {"ctype", T_OBJECT, offsetof(Converter, ctype), READONLY, "the CType"},
     {"pointer_type", T_OBJECT, offsetof(Converter, backend), READONLY, "the cffi type of pointers (to a struct)"},
     {"code", T_CHAR, offsetof(Converter, code), READONLY, "the letter of the conversion"},
+    {"owned", T_BOOL, offsetof(Converter, owned), READONLY, "whether what comes back is the caller's to free"},
     {NULL, 0, 0, 0, NULL},
 };
 

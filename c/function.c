@@ -76,7 +76,7 @@ function_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     }
     self->vectorcall = function_entry(self);
     for (int i = 0; i < self->trampoline->count && i < QUICK_PARAMETERS; i++) {
-        self->codes[i] = self->trampoline->parameters[i].converter->code;
+        self->codes[i] = quick_code(self->trampoline->parameters[i].converter);
         self->places[i] = (char)self->trampoline->parameters[i].word;
     }
     return (PyObject *)self;
@@ -150,6 +150,12 @@ function_get_address(Function *self, void *Py_UNUSED(closure))
 static PyObject *
 function_get_strategy(Function *self, void *Py_UNUSED(closure))
 {
+    PyObject *done = PyObject_CallMethod(self->declaration, "prepare", NULL); /* as the first call does */
+    if (!done)
+        return NULL;
+    Py_DECREF(done);
+    if (self->address)
+        self->vectorcall = function_entry(self); /* what is compiled since serves from now on */
     return PyObject_GetAttrString((PyObject *)self->trampoline, "strategy");
 }
 

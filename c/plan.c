@@ -328,7 +328,7 @@ trampoline_dealloc(Trampoline *self)
 static PyObject *
 trampoline_get_strategy(Trampoline *self, void *Py_UNUSED(closure))
 {
-    return PyUnicode_FromString(self->strategy == BY_REGISTERS ? "registers" : "libffi");
+    return PyUnicode_FromString(self->compiled ? "compiled" : self->strategy == BY_REGISTERS ? "registers" : "libffi");
 }
 
 static PyObject *
@@ -345,7 +345,7 @@ static PyMemberDef trampoline_members[] = {
 };
 
 static PyGetSetDef trampoline_getset[] = {
-    {"strategy", (getter)trampoline_get_strategy, NULL, "'registers' or 'libffi'", NULL},
+    {"strategy", (getter)trampoline_get_strategy, NULL, "'compiled', 'registers' or 'libffi'", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

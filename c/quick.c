@@ -131,7 +131,7 @@ quick_structs(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject
         return call_general(callable, args, nargsf, kwnames);
     const Parameter *p = t->parameters;
     for (const Parameter *end = p + t->count; p < end; p++, args++)
-        if (UNLIKELY(!(p->mode == WORD ? quick_word(p->converter->code, *args, words + p->word)
+        if (UNLIKELY(!(p->mode == WORD ? quick_word(quick_code(p->converter), *args, words + p->word)
                                        : quick_pieces(p, *args, words))))
             return call_general(callable, args - (p - t->parameters), nargsf, kwnames);
     cell->inflight++;
@@ -181,6 +181,9 @@ function_entry(const Function *f)
     int critical = f->flags & CRITICAL, options = (f->flags & ~CRITICAL) != 0, to_float = t->jump == 'S';
     if (t->fixed >= 0 && t->fixed == t->count)
         return call_variadic;
+    vectorcallfunc compiled = compiled_entry(f);
+    if (compiled)
+        return compiled;
     if (f->address && t->structs && f->cell && !options)
         return critical ? structs_critical : structs_release;
     if (!f->address || !t->plain || !f->cell || f->flags & RETRY || f->check == CHECK_CALLABLE ||

@@ -107,8 +107,16 @@ typedef struct Converter {
     char raw;               /* 'z': the bytes, not a str; 'p': C only reads, so read-only buffers will do */
     char owned;             /* what comes back is the caller's to free: the hook `take` sees to it; 'x' and raw:
                                what is passed is C's to keep */
+    char required;          /* a pointer that C must not get as NULL: what would be one goes to the hook `adapt` */
     char classes[3];        /* eightbyte classes, "" for memory: System V §3.2.3 */
 } Converter;
+
+/* The letter that the quick entries go by: they pass None as NULL where it is 'P'. */
+static inline char
+quick_code(const Converter *c)
+{
+    return c->required && c->code == 'P' ? 'p' : c->code;
+}
 
 /* Where one parameter goes. */
 typedef struct {
@@ -155,6 +163,7 @@ typedef struct {
     ffi_type **callback_types;
     char callback_ready;
     unsigned long long calls, callbacks;
+    const vectorcallfunc (*compiled)[2]; /* entries of its functions, by options and GIL, or NULL (entries.c) */
     PyObject *arrays;          /* the Python object that knows its arrays and their lengths (arrays.c), or NULL */
 } Trampoline;
 
@@ -226,7 +235,7 @@ struct Slot {
 
 typedef struct Record {
     struct Record *previous;
-    PyThreadState *state;
+    PyThreadState *state; /* of a compiled entry that keeps the GIL: NULL until somebody wants to know (upcall.c) */
     PyObject *exception; /* parked by a callback */
 } Record;
 
@@ -320,9 +329,16 @@ int to_memory(Converter *c, PyObject *value, void *address, Frame *frame);
 PyObject *from_word(Converter *c, uint64_t word);
 PyObject *from_memory(Converter *c, const void *address);
 int is_wide(const Converter *c);
+void cdata_types(PyObject **type, PyObject **pointer);
 
 /* plan.c */
 int plan_callback(Trampoline *t);
+
+/* entries.c */
+vectorcallfunc compiled_entry(const Function *f);
+PyObject *shim_layout(PyObject *, PyObject *);
+PyObject *shim_lend(PyObject *, PyObject *);
+PyObject *shim_adopt(PyObject *, PyObject *);
 
 /* quick.c */
 vectorcallfunc function_entry(const Function *f);

@@ -487,6 +487,8 @@ ALWAYS_INLINE void
 enter_as_needed(Slot *slot, void *where, Arguments from)
 {
     Record *record = current_record;
+    if (record && UNLIKELY(!record->state))
+        record->state = PyGILState_GetThisThreadState(); /* a call that keeps the GIL, and did not ask */
     if (record && current_state() == record->state) {
         run(slot, record, where, from);
         return;

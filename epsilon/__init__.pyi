@@ -3,11 +3,10 @@ from asyncio import AbstractEventLoop
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from types import ModuleType, TracebackType
-from typing import Any, ClassVar, Final, Literal, SupportsIndex, TypeAlias, TypeVar, final, overload
+from typing import IO, Any, ClassVar, Final, Literal, SupportsIndex, TypeAlias, TypeVar, final, overload
 
 from typing_extensions import Self
 
-from epsilon.bindings import Bindings
 from epsilon.errors import CallbackClosedError as CallbackClosedError
 from epsilon.errors import CompilerError as CompilerError
 from epsilon.errors import ForeignError as ForeignError
@@ -22,6 +21,7 @@ from epsilon.errors import LibraryLoadError as LibraryLoadError
 from epsilon.errors import SymbolNotFoundError as SymbolNotFoundError
 from epsilon.errors import foreign_error_code as foreign_error_code
 from epsilon.errors import foreign_error_function as foreign_error_function
+from epsilon.tables import Bindings
 from epsilon.variables import ForeignVariable
 
 __version__: Final[str]
@@ -35,6 +35,7 @@ _Error: TypeAlias = Callable[..., Any] | Mapping[Any, Any] | None
 _Retry: TypeAlias = str | int | Sequence[str | int] | None
 _Abi: TypeAlias = Literal["default", "cdecl", "system", "stdcall", "fastcall", "thiscall", "ms_abi", "sysv_abi"]
 _LibraryName: TypeAlias = str | bytes | PathLike[str] | PathLike[bytes] | None
+_Header: TypeAlias = str | PathLike[str]
 # (symbol, library)
 _Target: TypeAlias = Sequence[Any]
 _Class = TypeVar("_Class")
@@ -148,6 +149,7 @@ class Library:
         doc: str | None = None,
         optional: Literal[False] = False,
         abi: _Abi = "default",
+        header: str | Sequence[str] | None = None,
     ) -> Function: ...
     @overload
     def bind(
@@ -170,6 +172,7 @@ class Library:
         doc: str | None = None,
         optional: bool,
         abi: _Abi = "default",
+        header: str | Sequence[str] | None = None,
     ) -> Function | None: ...
     def declare(self, text: str, **options: Any) -> Bindings: ...
     def __getitem__(self, name: str) -> Function: ...
@@ -186,6 +189,13 @@ def define_library(
     windows: _LibraryName | Iterable[_LibraryName] = None,
 ) -> None: ...
 
+# --- native functions ---
+
+def define_native(
+    declaration: str, body: str, *, critical: bool = False, on_error: Any = None, doc: str | None = None
+) -> Function: ...
+def native_source(function: Function, file: IO[str] | None = None) -> None: ...
+
 # --- functions ---
 
 @final
@@ -200,7 +210,7 @@ class Function:
     @property
     def library(self) -> Library | None: ...
     @property
-    def strategy(self) -> Literal["registers", "libffi", "cffi"]: ...
+    def strategy(self) -> Literal["compiled", "registers", "libffi", "cffi"]: ...
     @property
     def trampoline(self) -> Callable[..., Any]: ...
     @property
@@ -241,6 +251,7 @@ class _Registry(Mapping[str, Signature]):
     def trampoline(self, result: _Type, parameters: _Types = ()) -> Callable[..., Any]: ...
     def signatures(self) -> tuple[Signature, ...]: ...
     def stats(self) -> dict[str, Any]: ...
+    def compile(self) -> dict[Signature, str]: ...
     def save(self, path: str | PathLike[str]) -> None: ...
     def load(self, path: str | PathLike[str], *, replace: bool = False) -> None: ...
 
@@ -342,6 +353,9 @@ def define_c_struct_auto(
     header: str | Sequence[str] | None = None,
 ) -> StructType: ...
 def struct_layout_size(struct: Any) -> int: ...
+def expect_layout(
+    struct: StructType, size: int, alignment: int, members: Mapping[str, int | Sequence[int]] | None = None
+) -> None: ...
 def struct_pointer(struct: Any) -> ForeignMemory: ...
 
 # --- memory ---
@@ -479,6 +493,21 @@ def deref(pointer: Any, index: int = 0, type: _Type | None = None) -> Any: ...
 def deref_int(pointer: Any, index: int = 0) -> int: ...
 def sizeof(type: Any) -> int: ...
 def alignof(type: Any) -> int: ...
+def import_header(
+    header: _Header | Iterable[_Header],
+    *,
+    library: Library | _LibraryName | Iterable[Library | _LibraryName] = None,
+    include: str | Iterable[str] = (),
+    exclude: str | Iterable[str] = (),
+    prefix: str | Iterable[str] = (),
+    rename: Mapping[str, str] | None = None,
+    cflags: str | Iterable[str] = (),
+    defines: Mapping[str, Any] | Iterable[str] = (),
+    include_dirs: _Header | Iterable[_Header] = (),
+    pkg_config: str | Iterable[str] = (),
+    macros: Mapping[str, Iterable[_Type]] = (),
+    **options: Any,
+) -> Bindings: ...
 def foreign_variable(name: str, library: Library | _LibraryName, type: _Type) -> ForeignVariable: ...
 def foreign_string(
     pointer: Any, encoding: str | None = "utf-8", errors: str = "strict", length: int | None = None

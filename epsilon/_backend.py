@@ -1,8 +1,9 @@
 """Which implementation of floor 0 this process uses: the C shim, or cffi's ABI mode in Python.
 
 Both offer the same names (``Cell Converter Trampoline Function Callback Guarded …``); everything above asks this module
-and nothing else.  ``EPSILON_STRATEGY`` forces a strategy for the whole process: ``registers`` or ``libffi`` (shim),
-``cffi`` (no shim).  Unset, each signature takes the best one it fits.
+and nothing else.  ``EPSILON_STRATEGY`` forces a strategy for the whole process: ``compiled``, ``registers`` or
+``libffi`` (shim), ``cffi`` (no shim).  Unset, each signature takes the best one it fits; ``compiled`` where it was
+compiled already.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import sys
 from types import ModuleType
 
-STRATEGIES = ("registers", "libffi", "cffi")
+STRATEGIES = ("compiled", "registers", "libffi", "cffi")
 
 #: the forced strategy, or None
 strategy: str | None = os.environ.get("EPSILON_STRATEGY") or None
@@ -44,6 +45,25 @@ def asked_by_doctor() -> bool:
     """Whether this is the command ``epsilon doctor``, which must live to say what is wrong."""
     command = sys.orig_argv[-2:]
     return command[1:] == ["doctor"] and os.path.basename(command[0]) == "epsilon"
+
+
+#: the folder of compiled entries in the cache, and whether this process saw it; None until it looked
+ENTRIES = "entries"
+entries_there: bool | None = None
+
+
+def may_have_entries() -> bool:
+    """Whether a function may have a compiled entry: one ``stat`` in each process, where nothing was ever compiled."""
+    global entries_there
+    if shim is None or strategy not in (None, "compiled"):
+        return False
+    if entries_there is None:
+        place = os.environ.get("EPSILON_CACHE")
+        if not place:  # as cache.default_directory has it on Linux; elsewhere there are no entries
+            root = os.environ.get("XDG_CACHE_HOME", "").strip() or os.path.expanduser("~/.cache")
+            place = os.path.join(root, "epsilon")
+        entries_there = strategy == "compiled" or os.path.exists(os.path.join(place, ENTRIES))
+    return entries_there
 
 
 if strategy == "cffi":

@@ -31,13 +31,14 @@ from epsilon.signatures import get_or_create_trampoline, register_signature
 #: the functions that few files use, as ``epsilon`` has them: imported at the first use
 _LATER = (
     "arena", "cast", "define_c_enum", "define_c_flags", "define_c_type", "define_foreign_class", "define_foreign_type",
-    "foreign_variable", "from_buffer", "numpy_dtype", "offsetof", "scope",
+    "foreign_variable", "from_buffer", "import_header", "numpy_dtype", "offsetof", "scope",
 )  # fmt: skip
 
 __all__ = [
     "alignof", "bind", "call_async", "callback", "converter", "declare", "define_library", "deref", "enumeration",
     "foreign_alloc", "foreign_memory", "foreign_string", "function", "get_or_create_trampoline", "make_callback",
-    "pinned_array", "planned_batch", "pooled_memory", "register_signature", "shared_call", "sizeof", "struct", *_LATER,
+    "native", "pinned_array", "planned_batch", "pooled_memory", "register_signature", "shared_call", "sizeof", "struct",
+    *_LATER,
 ]  # fmt: skip
 
 Special = Mapping[Any, Any] | None
@@ -120,6 +121,30 @@ def callback(
     """
     _, signature, _ = functions.read_declaration(declaration, None, None, special, abi)
     return lambda body: make_callback(body, signature, on_error=on_error, thread=thread, give=give)
+
+
+def native(
+    declaration: str,
+    body: str,
+    scope: Mapping[str, Callable[[], Any]],
+    special: Special = None,
+    doc: str | None = None,
+    on_error: Any = None,
+    **options: Any,
+) -> Any:
+    """``defnative``, and ``defcallback`` with ``:native True``: the function that ``declaration`` declares and that
+    ``body``, its forms as text, defines; ``scope`` has functions that give the objects of the module's names in it.
+    Frozen.
+
+    >>> body = "(1, 1, '(', (1, 2, 's', '+', '+'), (1, 4, 's', 'n', 'n'), (1, 6, 'i', 1))"
+    >>> native("int successor(int n);", body, {})(41)
+    42
+    """
+    from epsilon.native import building
+
+    (name,), signature, names = functions.read_declaration(declaration, None, None, special)
+    place = building.frame_place(1)
+    return building.define(signature, name, names, body, scope, place, options, doc, on_error)
 
 
 def struct(

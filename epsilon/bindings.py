@@ -2,7 +2,7 @@
 
 ``Library.declare`` reads the block with the declarator, one declaration after the other.  A :class:`Block` is what
 the names in it mean meanwhile: its typedefs and enum constants are its own, while a struct's tag is known everywhere,
-as those that ``define_c_struct`` makes are.  :class:`Bindings` is what the user gets.
+as those that ``define_c_struct`` makes are.  The user gets ``tables.Bindings``.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from types import MappingProxyType
 
 from epsilon.declarator import Body, Names, Prototype, Reader
 from epsilon.enums import EnumType
-from epsilon.errors import ForeignTypeError, nearest, shorten
+from epsilon.errors import ForeignTypeError, shorten
 from epsilon.functions import read_declaration
 from epsilon.options import OF_ONE, check_option_names, read_options
 from epsilon.structs import build_body
+from epsilon.tables import Bindings, Table
 from epsilon.typesystem import (
     NAMED,
     TAGS,
@@ -34,7 +35,7 @@ from epsilon.variables import ForeignVariable, check_variable
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from typing import Any
 
 _COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.S)
@@ -263,91 +264,32 @@ def check_text(text: str, types: Mapping[str, CType] = MappingProxyType({})) -> 
 # --- what a block gives ---------------------------------------------------------------------------------------------
 
 
-class Table(Mapping):
-    """A mapping by C name whose values are made when they are first asked for, and then stay."""
+def _bindings(library: Any, block: Block, options: Mapping[str, Any]) -> Bindings:
+    def bind(name: str, prototype: Prototype) -> Any:
+        return library.bind(prototype, **options)
 
-    __slots__ = ("_made", "_make", "_source")
+    def variable(name: str, found: tuple[CType, bool]) -> ForeignVariable:
+        return ForeignVariable(name, library, *found)
 
-    def __init__(self, source: Mapping[str, Any], make: Callable[[str, Any], Any]):
-        self._source, self._make = source, make
-        self._made: dict[str, Any] = {}
+    def enum(tag: str, values: dict[str, int]) -> EnumType:
+        return EnumType(Enumeration(tag, tuple(values.items()), block.enums[tag], False))
 
-    def __getitem__(self, name: str) -> Any:
-        if name in self._made:
-            return self._made[name]
-        return self._made.setdefault(name, self._make(name, self._source[name]))
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._source
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._source)
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def __repr__(self) -> str:
-        return f"<{', '.join(self._source) or 'nothing'}>"
+    return Bindings(
+        library,
+        {
+            "functions": Table(block.functions, bind),
+            "variables": Table(block.variables, variable),
+            "constants": MappingProxyType(block.constants),
+            "typedefs": Table(block.typedefs.maps[0], type_object),
+            "structs": Table(block.structs, type_object),
+            "unions": Table(block.unions, type_object),
+            "enums": Table(block.enumerations, enum),
+        },
+        block,
+    )
 
 
-_TABLES = ("functions", "variables", "constants", "typedefs", "structs", "unions", "enums")
-
-
-class Bindings:
-    """What a block of declarations declares: ``Library.declare`` gives it.
-
-    ``functions``, ``structs``, ``unions``, ``enums``, ``typedefs``, ``constants`` and ``variables`` are mappings by C
-    name, tags without ``struct``; all that is in them is an attribute, too.  A typedef is the type itself, an enum an
-    ``EnumType``, which is a mapping of its constants, a variable has ``.value`` and ``.pointer``.
-
-    >>> c = lib_open("libc").declare("enum { EOF = -1 }; int isdigit(int c), isalpha(int c);")
-    >>> c.isdigit(ord("7")) != 0, c.EOF, list(c.functions)
-    (True, -1, ['isdigit', 'isalpha'])
-    """
-
-    __slots__ = ("__weakref__", "_block", "library", *_TABLES)
-
-    def __init__(self, library: Any, block: Block, options: Mapping[str, Any]):
-        def bind(name: str, prototype: Prototype) -> Any:
-            return library.bind(prototype, **options)
-
-        def variable(name: str, found: tuple[CType, bool]) -> ForeignVariable:
-            return ForeignVariable(name, library, *found)
-
-        def enum(tag: str, values: dict[str, int]) -> EnumType:
-            return EnumType(Enumeration(tag, tuple(values.items()), block.enums[tag], False))
-
-        self.library, self._block = library, block
-        self.functions = Table(block.functions, bind)
-        self.variables = Table(block.variables, variable)
-        self.constants = MappingProxyType(block.constants)
-        self.typedefs = Table(block.typedefs.maps[0], _type_object)
-        self.structs = Table(block.structs, _type_object)
-        self.unions = Table(block.unions, _type_object)
-        self.enums = Table(block.enumerations, enum)
-
-    def __getattr__(self, name: str) -> Any:
-        if name in Bindings.__slots__:  # of an instance that is not made yet
-            raise AttributeError(name)
-        for table in _TABLES:
-            found = getattr(self, table)
-            if name in found:
-                return found[name]
-        raise AttributeError(f"{self!r} declares no {name!r}{nearest(name, self._names())}")
-
-    def _names(self) -> dict[str, None]:
-        return dict.fromkeys(name for table in _TABLES for name in getattr(self, table))
-
-    def __dir__(self) -> list[str]:
-        return sorted({*super().__dir__(), *self._names()})
-
-    def __repr__(self) -> str:
-        counts = [(len(getattr(self, table)), table) for table in _TABLES]
-        listed = ", ".join(f"{count} {table if count > 1 else table[:-1]}" for count, table in counts if count)
-        return f"<bindings of {self.library!r}: {listed or 'nothing'}>"
-
-
-def _type_object(name: str, found: CType) -> Any:
+def type_object(name: str, found: CType) -> Any:
     """The class of a struct or union that is defined; any other type as it is."""
     made = getattr(found, "python_class", None)
     return found if made is None else made
@@ -355,15 +297,20 @@ def _type_object(name: str, found: CType) -> Any:
 
 def declare(library: Any, text: str, options: dict[str, Any]) -> Bindings:
     """The bindings of the block ``text``: see ``Library.declare``."""
+    lazy = options.pop("lazy", False)
     check_option_names("declare", options)
     for name in OF_ONE:
         if name in options:
             raise ForeignTypeError(f"declare: the option {name!r} is for one function, not for a block of them")
+    if lazy:
+        from epsilon.lazy import declare_lazily
+
+        return declare_lazily(library, text, options)
     declarations = split(text)
     tags = {tag for text in declarations for tag in (*_DEFINED.findall(text), *_ANONYMOUS.findall(text))}
     with _lock:
         block = _with_tags(tags, lambda: _read(declarations, options))
-    return Bindings(library, block, options)
+    return _bindings(library, block, options)
 
 
 def _read(declarations: list[str], options: Mapping[str, Any]) -> Block:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import epsilon
+from epsilon.headers.commands import add_bind, add_check
 
 
 def add_doctor(subcommands: Any) -> None:
@@ -62,7 +63,62 @@ def run_layout(arguments: argparse.Namespace) -> int:
     return 0
 
 
-COMMANDS = (add_doctor, add_layout)
+def add_compile(subcommands: Any) -> None:
+    """Declare ``epsilon compile``."""
+    command = subcommands.add_parser(
+        "compile",
+        help="build the compiled entries of a program's functions ahead of time",
+        description="Import the files, in Hy or Python, and build the entries of all the signatures that they declare, "
+        "in one library of the cache. Later processes take them by themselves.",
+    )
+    command.add_argument("file", nargs="+", metavar="FILE", help="a file in Hy or Python that binds C functions")
+    command.set_defaults(run=run_compile)
+
+
+def run_compile(arguments: argparse.Namespace) -> int:
+    """Import the files and compile what they declare; 1 where that cannot be done, which stderr then says."""
+    import sys
+    from pathlib import Path
+
+    from epsilon import cache
+
+    for file in arguments.file:
+        if not Path(file).is_file():
+            print(f"epsilon compile: there is no file {file}", file=sys.stderr)
+            return 1
+        _import(file)
+    try:
+        left = epsilon.registry.compile()
+    except epsilon.ForeignError as error:
+        print(f"epsilon compile: {error}", file=sys.stderr)
+        return 1
+    made = len(epsilon.registry.signatures())
+    print(f"{made - len(left)} of {made} signatures are compiled, in {cache.directory()}")
+    for signature, reason in left.items():
+        print(f"  not {signature}: {reason}")
+    return 0
+
+
+def _import(file: str) -> None:
+    """Import a file as a module of its own name, as ``python FILE`` would find its neighbours."""
+    import importlib.util
+    import sys
+    from pathlib import Path
+
+    path = Path(file).resolve()
+    if path.suffix == ".hy":
+        import hy  # noqa: F401  (teaches the import system to read Hy)
+    sys.path.insert(0, str(path.parent))
+    try:
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[path.stem] = module
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(path.parent))
+
+
+COMMANDS = (add_doctor, add_layout, add_bind, add_check, add_compile)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _preprocessed: dict[tuple[str, str], str] = {}
 _REMEMBERED = 64  #: preprocessed texts that this process keeps
-_LONGEST = 60  #: seconds that one run of the compiler or of a probe may take
+_LONGEST = 60  #: seconds that one run of the compiler or of a probe may take, and one more for each 1,000 characters
 #: how each kind of file is made, and how its name ends; -w, for a warning about generated C helps nobody
 _KINDS = {
     "library": (("-std=gnu11", "-O2", "-w", "-fPIC", "-shared"), ".so"),
@@ -182,9 +182,10 @@ def _run(arguments: Sequence[str], what: str, text: str | None = None) -> Comple
 
     if not arguments:
         raise CompilerError(f"{what} needs a C compiler, and the environment variable CC names none")
+    longest = _LONGEST + len(text or "") // 1000
     try:
         return subprocess.run(
-            arguments, input=text, capture_output=True, encoding="utf-8", errors="surrogateescape", timeout=_LONGEST,
+            arguments, input=text, capture_output=True, encoding="utf-8", errors="surrogateescape", timeout=longest,
             check=False, env={**os.environ, "LC_ALL": "C"},
         )  # fmt: skip
     except OSError as error:
@@ -195,7 +196,7 @@ def _run(arguments: Sequence[str], what: str, text: str | None = None) -> Comple
     except ValueError as error:  # a NUL in CC or CFLAGS
         raise CompilerError(f"{what}: {_shown(arguments)} cannot be run: {error}") from None
     except subprocess.TimeoutExpired:
-        raise CompilerError(f"{what}: {_shown(arguments)} took more than {_LONGEST} s") from None
+        raise CompilerError(f"{what}: {_shown(arguments)} took more than {longest} s") from None
 
 
 def _shown(arguments: Sequence[str]) -> str:

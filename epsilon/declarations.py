@@ -82,12 +82,12 @@ def _plain(found: Any) -> str:
 
 
 def _definition(found: StructCType) -> str:
-    if found.fields is None or not _is_plain(found):
+    if found.fields is None or not is_plain(found):
         return f"{found.spelling};"
     return f"{found.spelling} {{ {' '.join(_members(found.fields))} }};"
 
 
-def _is_plain(found: StructCType) -> bool:
+def is_plain(found: StructCType) -> bool:
     """Whether its members alone give its layout; packing and alignment are nothing that cffi's C text says."""
     plain = place(found.kind, [Member(field.name, field.ctype, field.bits) for field in found.fields])
     starts = [field.offset * 8 + field.shift for field in found.fields]

@@ -14,7 +14,9 @@ from collections import ChainMap, namedtuple
 
 from epsilon.errors import ForeignTypeError, nearest
 from epsilon.typesystem import (
+    COMPLEX,
     ENUMS,
+    EXTENDED,
     NAMED,
     TAGS,
     TYPEDEFS,
@@ -26,6 +28,7 @@ from epsilon.typesystem import (
     FunctionType,
     pointer_to,
     tagged,
+    vector,
 )
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
@@ -41,7 +44,10 @@ _LITERAL = r"(?:0[xX][0-9a-fA-F]+|\d+)[uUlL]*|'(?:\\.[0-9a-fA-F]*|[^'\\])'"
 _TOKEN = re.compile(rf"\s*(?:/\*.*?\*/|//[^\n]*|(\.\.\.|[^\W\d]\w*|{_LITERAL}|<<|>>|[^\s\w]))", re.S)
 _QUALIFIERS = {"const", "volatile", "restrict", "__restrict", "__restrict__", "__const", "_Atomic"}
 _STORAGE = {"extern", "static", "inline", "register", "__extension__", "_Noreturn", "typedef"}
-_BASIC = {"void", "char", "short", "int", "long", "float", "double", "signed", "unsigned", "_Bool", "_Complex"}
+_MEASURES = ("sizeof", "_Alignof", "alignof", "__alignof__")
+_BASIC = {
+    "void", "char", "short", "int", "long", "float", "double", "signed", "unsigned", "_Bool", "_Complex", "__int128"
+}  # fmt: skip
 _CONSTANT = re.compile(rf"{_LITERAL}|<<|>>|[-+*/%()|&^~]")
 
 #: sorted basic words → vocabulary word; C11 §6.7.2 lists the allowed multisets
@@ -65,6 +71,9 @@ _COMBINATIONS = {
         "long-double": "long double",
         "float-complex": "float _Complex",
         "double-complex": "double _Complex",
+        "long-double-complex": "long double _Complex",
+        "int128": "__int128,signed __int128",
+        "unsigned-int128": "unsigned __int128",
         "bool": "_Bool",
     }.items()
     for combination in combinations.split(",")
@@ -244,11 +253,12 @@ _NAMES = Names()
 
 
 class Attributes:
-    """What the attributes of a struct or of a member ask of its layout."""
+    """What the attributes of a struct or of a member ask of its layout; ``vector`` is the size of one, or None."""
 
-    __slots__ = ("align", "packed")
+    __slots__ = ("align", "packed", "vector")
 
     def __init__(self, others: Attributes | None = None):
+        self.vector: int | None = None
         self.packed, self.align = (False, None) if others is None else (others.packed, others.align)
 
     def at_least(self, reader: Reader, align: int) -> None:
@@ -334,22 +344,31 @@ class Reader:
                 self.take()
                 named = self.enum()
                 continue
-            elif named is None and not basic:
+            elif named is None and (not basic or basic == ["_Complex"] and token in EXTENDED):
                 named = self.typedef(token)
                 const = const or token in self.names.constant_typedefs
             else:
                 break
             self.take()
+        if basic == ["_Complex"] and named is not None and named.spelling in COMPLEX:
+            return self.vectorized(COMPLEX[named.spelling]), const
         if named is not None and basic:
             raise self.error(f"{' '.join(basic)!r} does not go with {named.spelling!r}")
         if named is not None:
-            return named, const
+            return self.vectorized(named), const
         if not basic:
             raise self.error("a type is wanted here", self.peek() or "the end")
         word = _COMBINATIONS.get(tuple(sorted(basic)))
         if word is None:
             raise self.error(f"{' '.join(basic)!r} is no C type")
-        return WORDS[word], const
+        return self.vectorized(WORDS.get(word) or EXTENDED[word]), const
+
+    def vectorized(self, found: CType) -> CType:
+        """``found``, or the vector of it that an attribute among the specifiers asks for."""
+        if self.alignas.vector is None:
+            return found
+        size, self.alignas.vector = self.alignas.vector, None
+        return vector(found, size)
 
     def struct(self, kind: str) -> CType:
         attributes = Attributes()
@@ -388,6 +407,8 @@ class Reader:
         try:
             return self.names.typedefs[name]
         except KeyError:
+            if name in EXTENDED:
+                return EXTENDED[name]
             known = dict.fromkeys([*self.names.typedefs, *_BASIC, *WORDS])
             raise ForeignTypeError(
                 f"unknown type {name!r} in the C declaration {self.text!r}{nearest(name, known)}"
@@ -401,7 +422,7 @@ class Reader:
             base = pointer_to(base, const)
             const = False
             while self.peek() in _QUALIFIERS:
-                const = const or self.take() in ("const", "__const")
+                const = self.take() in ("const", "__const") or const
         if self.peek() == "(" and self.groups():
             self.take()
             start = self.position
@@ -424,7 +445,8 @@ class Reader:
         named = following[:1].isalpha() or following[:1] == "_"
         if following in ("*", "("):
             return True
-        return named and following not in RESERVED and following not in self.names.typedefs
+        known = following in self.names.typedefs or following in EXTENDED
+        return named and following not in RESERVED and not known
 
     def skip_group(self) -> None:
         depth = 1
@@ -472,8 +494,9 @@ class Reader:
         words = []
         while self.peek() not in ("", *ends):
             word = self.take()
-            if word == "sizeof" and self.accept("("):
-                size = self.declaration()[1].size
+            if word in _MEASURES and self.accept("("):
+                found = self.declaration()[1]
+                size = found.size if word == "sizeof" else found.alignment
                 if size is None:
                     raise self.error("the size of this type is not known", word)
                 self.expect(")")
@@ -523,6 +546,10 @@ class Reader:
                     found.packed = True
                 elif name == "aligned":
                     found.at_least(self, self.alignment() if self.accept("(") else 16)
+                elif name == "vector_size" and found is self.alignas:
+                    self.expect("(")
+                    found.vector = self.constant(")")
+                    self.expect(")")
                 elif name in _HARMLESS:
                     if self.accept("("):
                         self.skip_group()
@@ -573,6 +600,8 @@ class Reader:
         words = ""
         while self.peek() not in (",", ";", "", "__attribute__", "__attribute"):
             words += self.take()
+        if words in self.names.constants:
+            return self.names.constants[words]
         if not words.isdigit():
             raise self.error("the width of a bit-field is an integer constant", words)
         return int(words)

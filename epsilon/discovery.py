@@ -1,146 +1,68 @@
-"""Structs from headers: what a header declares, and the compiler's word on where it lies.
+"""Structs from headers: ``define-c-struct-auto`` of a header's struct, and the proof of a layout against a header.
 
-The header is preprocessed, and of what comes out only the struct that was asked for is read, with the typedefs, tags
-and enums that it needs.  Then a probe, compiled with the same header, says size, alignment, and the place of every
-member; a layout that differs from it is refused with both.
+Both read the headers as ``import-header`` does (``headers.reading``), and no more of them than the one struct needs.
 """
 
 from __future__ import annotations
 
-import re
+from _thread import RLock
 from collections import ChainMap
+from collections.abc import Sequence
+from typing import Any
 
 from epsilon import compiler
-from epsilon.declarator import Names, Reader, parse_type
-from epsilon.errors import ForeignTypeError, HeaderError, nearest
+from epsilon.declarator import Names, Reader, parse_body, parse_type
+from epsilon.errors import CompilerError, ForeignTypeError, HeaderError, nearest
+from epsilon.headers.facts import Facts
+from epsilon.headers.preprocess import preprocess
+from epsilon.headers.proof import Layouts
+from epsilon.headers.reading import declarations
+from epsilon.headers.request import Request
 from epsilon.structs import build_body
-from epsilon.typesystem import NAMED, TAGS, TYPEDEFS, WORDS, CType, StructCType, tagged
+from epsilon.typesystem import NAMED, TAGS, TYPEDEFS, WORDS, CType, StructCType
 
-TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from typing import Any
-
-_START = "#define _GNU_SOURCE 1\n#include <stddef.h>\n#include <string.h>\n#include <stdio.h>\n"
-_BREAK = re.compile(r'[{};]|"(?:\\.|[^"\\])*"')
-_TAIL = re.compile(r"([A-Za-z_]\w*)\s*(?:\[[^\]]*\]\s*)*(?:__attribute__\s*\(\(.*\)\)\s*)?$", re.S)
-_FUNCTION = re.compile(r"\(\s*\*\s*([A-Za-z_]\w*)\s*\)\s*\(")
-_TAGGED = re.compile(r"\b(struct|union|enum)\s+(?:__attribute__\s*\(\(.*?\)\)\s*)?([A-Za-z_]\w*)\s*\{")
-_PRAGMA = re.compile(r"^[ \t]*#[^\n]*", re.M)
+#: the tags mean a header's structs while these are made
+_lock = RLock()
 
 
-def headers_of(header: Any) -> list[str]:
+def _read(headers: Sequence[str], wanted: str) -> Facts:
+    """What is known of ``wanted`` from the headers, as a GNU program that has <stdio.h> reads them."""
+    request = Request.of(["stddef.h", "stdio.h", *headers], defines={"_GNU_SOURCE": 1})
+    try:
+        unit = preprocess(request)
+    except HeaderError as error:
+        raise CompilerError(str(error)) from None
+    return declarations(unit, wanted)
+
+
+def headers_of(header: Any) -> tuple[str, ...]:
     """One header, or several in their order."""
-    listed = [header] if isinstance(header, str) else list(header) if isinstance(header, (list, tuple)) else [header]
-    return [compiler.header_name(str(one) if isinstance(one, str) else one) for one in listed]
+    return Request.of(header).headers
 
 
-def _includes(headers: Sequence[str]) -> str:
-    return "".join(f"#include <{one}>\n" for one in headers)
+class _Names(Names):
+    """What names mean in ``facts``, as types that are everyone's."""
+
+    def __init__(self, facts: Facts):
+        self.facts = facts
+        self.typedefs = ChainMap(_Typedefs(self), TYPEDEFS, NAMED)
+        self.enums = {tag: WORDS[enum.type.replace(" ", "-")] for tag, enum in facts.enums.items()}
 
 
-class HeaderNames(Names):
-    """What names mean in preprocessed headers: each declaration is read when something needs it."""
-
-    def __init__(self, text: str):
-        self.declared: dict[str, str] = {}
-        self.bodies: dict[tuple[str, str], str] = {}
-        self.reading: set[tuple[str, str]] = set()
-        self.made: dict[tuple[str, str], CType] = {}
-        self.constants: dict[str, int] = {}
-        for part in _declarations(_PRAGMA.sub("", text)):
-            self._note(part)
-        self.typedefs = ChainMap(_Lazily(self), TYPEDEFS, NAMED)
-
-    def _note(self, part: str) -> None:
-        if part.startswith("typedef"):
-            found = _FUNCTION.search(part)
-            tails = [found] if found else map(_TAIL.search, part.rpartition("}")[2].split(","))
-            for name in tails:
-                if name:
-                    self.declared.setdefault(name[1], part)
-        for found in _TAGGED.finditer(part):
-            self.bodies.setdefault((found[1], found[2]), part[found.start() :])
-
-    def reader(self, text: str) -> Reader:
-        return Reader(text, build_body, self)
-
-    def struct(self, kind: str, tag: str) -> CType:
-        """The struct; defined, if the headers do, so that it can be a member."""
-        key = (kind, tag)
-        if key in self.made:
-            return self.made[key]
-        if key in self.bodies and key not in self.reading:
-            self.reading.add(key)
-            reader = self.reader(_one_body(self.bodies[key]))
-            self.made[key] = reader.declaration()[1]
-            self.reading.discard(key)
-            return self.made[key]
-        return tagged(kind, tag)
-
-    def constant(self, reader: Reader, name: str, value: int) -> None:
-        self.constants[name] = value
-
-    def enum(self, reader: Reader, tag: str | None, values: dict[str, int]) -> CType:
-        from epsilon.enums import underlying
-
-        return underlying(values.values()) or WORDS["int"]
-
-    def typedef(self, name: str) -> CType | None:
-        text = self.declared.get(name)
-        if text is None:
-            return None
-        reader = self.reader(text)
-        if reader.tokens[1] in ("struct", "union") and reader.tokens[2] == "{":  # it goes by the typedef's name
-            reader.tokens.insert(2, name)
-        base, const = reader.specifiers()
-        while True:
-            found, ctype, _ = reader.declarator(base, const)
-            if found == name or not reader.accept(","):
-                return ctype
-
-
-class _Lazily(dict):
+class _Typedefs(dict):
     """The typedefs of the headers, read at their first use."""
 
-    def __init__(self, names: HeaderNames):
-        self.names = names
+    def __init__(self, names: _Names):
+        self._names = names
 
     def __missing__(self, name: str) -> CType:
-        found = self.names.typedef(name)
-        if found is None:
-            raise KeyError(name)
-        self[name] = found
+        reader = Reader(self._names.facts.typedefs[name].declaration, build_body, self._names)
+        reader.accept("typedef")
+        self[name] = found = reader.declaration()[1]
         return found
 
     def __contains__(self, name: object) -> bool:
-        return super().__contains__(name) or name in self.names.declared
-
-
-def _declarations(text: str) -> Iterator[str]:
-    """The declarations of preprocessed C; the bodies of functions are no declarations."""
-    start = depth = 0
-    for mark in _BREAK.finditer(text):
-        if mark[0] == "{":
-            depth += 1
-        elif mark[0] == "}":
-            depth -= 1
-            if depth == 0 and text[start : mark.start()].partition("{")[0].rstrip().endswith(")"):
-                start = mark.end()  # a function, inline
-        elif mark[0] == ";" and depth == 0:
-            yield text[start : mark.start()].strip().removeprefix("__extension__").lstrip()
-            start = mark.end()
-
-
-def _one_body(text: str) -> str:
-    """``struct tag { … }`` at the beginning of ``text``, and the attributes behind it."""
-    depth = 0
-    for mark in _BREAK.finditer(text):
-        depth += {"{": 1, "}": -1}.get(mark[0], 0)
-        if mark[0] == "}" and depth == 0:
-            attributes = re.match(r"\s*(?:__attribute__\s*\(\((?:[^()]|\([^()]*\))*\)\)\s*)*", text[mark.end() :])
-            return text[: mark.end() + attributes.end()]
-    raise HeaderError(f"the definition {text[:60]!r} has no end")
+        return name in self._names.facts.typedefs
 
 
 def discover(declaration: str, header: Any) -> StructCType:
@@ -155,72 +77,84 @@ def discover(declaration: str, header: Any) -> StructCType:
         raise ForeignTypeError(f"'struct NAME', 'union NAME' or the name of a typedef is wanted, not {declaration!r}")
     compiler.identifier(tag)
     spelled = f"{kind} {tag}".strip()
-    names = HeaderNames(
-        compiler.preprocess(_START + _includes(headers), f"reading {spelled} from {', '.join(headers)}")
-    )
-    if kind and (kind, tag) not in names.bodies:
-        known = [other for its_kind, other in names.bodies if its_kind == kind]
-        raise HeaderError(f"{', '.join(headers)} does not define {spelled}{nearest(tag, known)}")
-    if not kind and tag not in names.declared:
-        raise HeaderError(f"{', '.join(headers)} has no typedef {tag}{nearest(tag, names.declared)}")
-    before = {key: known for key, known in TAGS.items() if known.fields is not None}
-    try:
-        found = names.struct(kind, tag) if kind else parse_type(tag, names)
-    finally:  # what is inside was defined by the way: what the user calls by those tags stays what it is
-        TAGS.update(before)
+    facts = _read(headers, spelled)
+    table = facts.records if kind else facts.typedefs
+    if spelled not in table or kind and table[spelled].definition is None:
+        raise _missing(spelled, kind, headers, facts)
+    with _lock:
+        found = _made(facts, spelled)
     if not isinstance(found, StructCType) or found.fields is None:
         raise HeaderError(f"{spelled} of {', '.join(headers)} is no struct or union whose members are known")
     TAGS[found.kind, found.tag] = found
-    prove(found, headers, spelled)
+    found.proved = facts.proved
     return found
+
+
+def _missing(spelled: str, kind: str, headers: Sequence[str], facts: Facts) -> HeaderError:
+    skipped = facts.skipped.get(spelled)
+    if skipped is not None:
+        return HeaderError(f"{spelled} ({skipped.file}, line {skipped.line}): {skipped.reason}")
+    everything = declarations(preprocess(Request.of(["stddef.h", "stdio.h", *headers], defines={"_GNU_SOURCE": 1})))
+    records = [name.split(" ")[1] for name in everything.records if name.startswith(kind)]
+    known = records if kind else everything.typedefs
+    what = f"does not define {spelled}" if kind else f"has no typedef {spelled}"
+    return HeaderError(f"{', '.join(headers)} {what}{nearest(spelled.split(' ')[-1], known)}")
+
+
+def _made(facts: Facts, spelled: str) -> CType:
+    """The type of ``spelled``, with the structs that it needs.  What the user calls by their tags stays what it is."""
+    layouts = Layouts(facts)
+    keys = [tuple(name.split(" ")) for name in facts.records]
+    before = {key: TAGS.pop(key) for key in keys if key in TAGS}
+    try:
+        for kind, tag in keys:
+            _ = layouts.struct(kind, tag).size
+        names = _Names(facts)
+        for own in layouts.order:  # each behind those that it holds
+            found = build_body(parse_body(facts.records[f"{own.kind} {own.tag}"].definition, build_body, names))
+            found.proved = facts.proved
+        return parse_type(spelled, names)
+    finally:
+        for key in keys:
+            TAGS.pop(key, None)
+        TAGS.update(before)
 
 
 # --- proof ------------------------------------------------------------------------------------------------------------
 
 
-def prove(own: StructCType, header: Any, spelled: str | None = None) -> bool:
+def prove(own: StructCType, header: Any) -> bool:
     """Hold a layout against the compiler's, member by member; ``HeaderError`` with both where they differ.  False
     without a compiler: nothing is proved then."""
     headers = headers_of(header)
     if not compiler.is_there():
         return False
     compiler.identifier(own.tag)
-    whole = spelled or own.spelling
-    plain = [member for member in own.fields if member.bits is None]
-    bits = [member for member in own.fields if member.bits is not None]
-    what = f"the proof of {whole} against {', '.join(headers)}"
-    said = compiler.output_of(_probe(whole, headers, plain, bits), what).split()
-    wanted: list[tuple[str, Any, Any]] = [("size", own.size, int(said[0])), ("alignment", own.alignment, int(said[1]))]
-    for index, member in enumerate(plain):
-        offset, size = map(int, said[2 + 2 * index : 4 + 2 * index])
-        wanted.append((f"member {member.name}", f"byte {member.offset}, {member.ctype.size or 0} bytes",
-                       f"byte {offset}, {size} bytes"))  # fmt: skip
-    for index, member in enumerate(bits):
-        first, width = map(int, said[2 + 2 * len(plain) + 2 * index :][:2])
+    whole = own.spelling
+    facts = _read(headers, whole)
+    record = facts.records.get(whole)
+    if record is None or record.definition is None:
+        raise _missing(whole, own.kind, headers, facts)
+    theirs = {name: (first, bits) for name, first, bits in record.members}
+    wanted: list[tuple[str, Any, Any]] = [("size", own.size, record.size)]
+    wanted.append(("alignment", own.alignment, record.alignment))
+    for member in sorted(own.fields, key=lambda member: member.bits is not None):
+        if member.name not in theirs:
+            raise CompilerError(f"{whole} of {', '.join(headers)} has no member named {member.name!r}"
+                                f"{nearest(member.name, theirs)}")  # fmt: skip
+        first, bits = theirs[member.name]
         ours = member.offset * 8 + member.shift
-        wanted.append((f"member {member.name}", f"bit {ours}, {member.bits} bits", f"bit {first}, {width} bits"))
+        if member.bits is None:
+            rows = f"byte {member.offset}, {member.ctype.size or 0} bytes", f"byte {first // 8}, {bits // 8} bytes"
+        else:
+            rows = f"bit {ours}, {member.bits} bits", f"bit {first}, {bits} bits"
+        wanted.append((f"member {member.name}", *rows))
     if any(mine != its for _, mine, its in wanted):
         column = max(len(label) for label, _, _ in wanted)
-        middle = max(len(str(mine)) for _, mine, _ in wanted)
-        middle = max(middle, len("declared"))
+        middle = max(len("declared"), *(len(str(mine)) for _, mine, _ in wanted))
         lines = [f"  {label:{column}}  {mine!s:{middle}}  {its}{'' if mine == its else '  (differs)'}"
                  for label, mine, its in wanted]  # fmt: skip
         lines.insert(0, f"  {'':{column}}  {'declared':{middle}}  compiler")
         raise HeaderError("\n".join([f"{whole} in {', '.join(headers)} has another layout:", *lines]))
-    own.proved = True
-    return True
-
-
-def _probe(whole: str, headers: Sequence[str], plain: Sequence[Any], bits: Sequence[Any]) -> str:
-    lines = [f'printf("%zu %zu\\n", sizeof({whole}), (size_t)_Alignof({whole}));']
-    for member in plain:
-        size = "(size_t)0" if member.ctype.size is None else f"sizeof((({whole} *)0)->{member.name})"
-        lines.append(f'printf("%zu %zu\\n", offsetof({whole}, {member.name}), {size});')
-    for member in bits:
-        lines.append(
-            f"memset(&s, 0, sizeof s); s.{member.name} = -1; first = -1; count = 0;"
-            f"for (long i = 0; i < (long)sizeof s * 8; i++) if (p[i / 8] >> i % 8 & 1) "
-            f'{{ if (first < 0) first = i; count++; }} printf("%ld %ld\\n", first, count);'
-        )
-    body = f"static {whole} s; unsigned char *p = (unsigned char *)&s; long first, count;"
-    return f"{_START}{_includes(headers)}int main(void) {{ {body} {' '.join(lines)} return 0; }}\n"
+    own.proved = facts.proved
+    return facts.proved

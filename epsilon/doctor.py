@@ -12,11 +12,12 @@ import struct
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import epsilon
-from epsilon import _backend, cache, compiler
+from epsilon import _backend, cache, compiler, entries
 from epsilon.prerequisites import Need, install_command, missing_needs, needs
 
 Missing = list[tuple[Need, str]]
@@ -116,7 +117,7 @@ def permissions(address: int) -> str | None:
     True
     """
     try:
-        lines = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
+        lines = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return None
     for line in lines:
@@ -141,16 +142,19 @@ def callback_pages() -> str:
         text = f"{owner}'s closures are in pages that are WRITABLE AND EXECUTABLE at once ({allowed})"
     else:
         text = f"{owner}'s closures are in pages that are never writable and executable at once ({allowed})"
-    if few.signature.trampoline.strategy != "registers" or not getattr(_backend.shim, "has_thunks", False):
+    if few.signature.trampoline.strategy == "libffi" or not getattr(_backend.shim, "has_thunks", False):
         return text
     return f"thunks, whose pages are never writable, where arguments are in registers; else {text}"
 
 
 def run_here(code: str, strategy: str) -> subprocess.CompletedProcess[str]:
-    """Run *code* in a child process with that EPSILON_STRATEGY."""
+    """Run *code* in a child process with that EPSILON_STRATEGY; what it compiles is gone afterwards."""
     code = f"import sys; sys.path[:] = {sys.path!r}; {code}"
     environment = {**os.environ, "EPSILON_STRATEGY": strategy}
-    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    with tempfile.TemporaryDirectory(prefix="epsilon-doctor-") as folder:
+        if strategy == "compiled":
+            environment["EPSILON_CACHE"] = os.path.join(folder, "cache")
+        return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
 
 
 def try_strategy(name: str) -> tuple[str, str]:
@@ -234,6 +238,9 @@ def report_strategies(report: Report, *, shim_loaded: bool) -> None:
     for name in _backend.STRATEGIES:
         if name != "cffi" and not shim_loaded:
             report.line(name, "not available without the shim")
+            continue
+        if name == "compiled" and entries.hindrance():
+            report.line(name, f"not available: {entries.hindrance()}")
             continue
         used, wrong = try_strategy(name)
         if wrong:

@@ -1,7 +1,7 @@
-"""A small reader of ELF files: what a file is that will not load, and which names a library exports.
+"""A small reader of ELF files: what a file is that will not load, which names a library exports, what it is linked to.
 
-Only error texts use it, so it is read when something has failed already, and is patient with damaged files: what cannot
-be read is simply not known.  Layouts are those of the System V ABI, chapters 4 and 5, and of ``<elf.h>``.
+Error texts use it, when something has failed already, and imports of headers, so it is patient with damaged files: what
+cannot be read is simply not known.  Layouts are those of the System V ABI, chapters 4 and 5, and of ``<elf.h>``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-__all__ = ["exported_names", "fault"]
+__all__ = ["exported_names", "fault", "needed", "symbol_size"]
 
 # e_machine, for the machines that a Python runs on.
 _MACHINES = {
@@ -33,7 +33,7 @@ _MACHINES = {
 _ET_REL, _ET_EXEC, _ET_DYN, _ET_CORE = 1, 2, 3, 4
 _KINDS = {_ET_REL: "an object file (.o)", _ET_EXEC: "a program", _ET_CORE: "a core dump"}
 _PT_LOAD, _PT_DYNAMIC = 1, 2
-_DT_HASH, _DT_STRTAB, _DT_SYMTAB, _DT_GNU_HASH = 4, 5, 6, 0x6FFFFEF5
+_DT_NEEDED, _DT_HASH, _DT_STRTAB, _DT_SYMTAB, _DT_GNU_HASH = 1, 4, 5, 6, 0x6FFFFEF5
 _STB_LOCAL = 0
 
 # What other files begin with.
@@ -145,6 +145,31 @@ def exported_names(path: str) -> list[str]:
         return []
 
 
+def needed(path: str) -> list[str]:
+    """The names of the libraries that the one at ``path`` was linked to; empty if they cannot be read.
+
+    >>> any("libc" in name for name in needed("/proc/self/exe")) or not os.path.exists("/proc/self/exe")
+    True
+    """
+    try:
+        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as image:
+            target = _read_target(image[:20])
+            return list(_Image(image, target).needed()) if target else []
+    except (OSError, ValueError, OverflowError, struct.error, KeyError):
+        return []
+
+
+def symbol_size(path: str, name: str) -> int | None:
+    """How many bytes the symbol ``name`` of the library at ``path`` has; None where that cannot be read."""
+    try:
+        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as image:
+            target = _read_target(image[:20])
+            symbols = _Image(image, target).symbols() if target else ()
+            return next((size for one, size in symbols if one == name), None)
+    except (OSError, ValueError, OverflowError, struct.error):
+        return None
+
+
 class _Image:
     """The dynamic symbol table of one mapped ELF file.
 
@@ -180,6 +205,13 @@ class _Image:
                 for at in range(offset, offset + length, size):
                     yield self.unpack(self.word * 2, at)
 
+    def needed(self) -> Iterator[str]:
+        strings = self.offset(self.tags[_DT_STRTAB])
+        for tag, name in self._dynamic():
+            if tag == _DT_NEEDED:
+                end = self.image.find(b"\0", strings + name)
+                yield self.image[strings + name : end].decode("utf-8", "replace")
+
     def offset(self, address: int) -> int:
         """Where in the file the virtual ``address`` is."""
         for kind, offset, start, length in self.segments:
@@ -206,14 +238,18 @@ class _Image:
         return last + 1
 
     def exported(self) -> Iterator[str]:
+        return (name for name, _ in self.symbols())
+
+    def symbols(self) -> Iterator[tuple[str, int]]:
+        """The names and sizes of the symbols that are defined here, for others."""
         if not {_DT_SYMTAB, _DT_STRTAB} <= self.tags.keys() or not {_DT_HASH, _DT_GNU_HASH} & self.tags.keys():
             return
         symbols, strings = self.offset(self.tags[_DT_SYMTAB]), self.offset(self.tags[_DT_STRTAB])
         for index in range(1, self.symbol_count()):
             if self.wide:
-                name, info, _, section = self.unpack("IBBH", symbols + 24 * index)
+                name, info, _, section, _, size = self.unpack("IBBHQQ", symbols + 24 * index)
             else:
-                name, _, _, info, _, section = self.unpack("IIIBBH", symbols + 16 * index)
+                name, _, size, info, _, section = self.unpack("IIIBBH", symbols + 16 * index)
             if section and info >> 4 != _STB_LOCAL:  # section 0: needed from elsewhere, not defined here
                 end = self.image.find(b"\0", strings + name)
-                yield self.image[strings + name : end].decode("utf-8", "replace")
+                yield self.image[strings + name : end].decode("utf-8", "replace"), size

@@ -108,6 +108,9 @@ class FormNames(Names):
 
     typedefs = ChainMap(noted, TYPEDEFS, NAMED)
 
+    def struct(self, kind: str, tag: str) -> CType:
+        return Unknown(f"{kind} {tag}", True)  # whichever the program defines, and it may lie in arrays
+
 
 FORM_NAMES = FormNames()
 

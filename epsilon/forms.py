@@ -9,6 +9,7 @@ at run time.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -16,16 +17,17 @@ import hy
 from funcparserlib.parser import NoParseError, Parser, finished, many, maybe, some
 from hy.errors import HySyntaxError
 from hy.model_patterns import FORM, KEYWORD, whole
-from hy.models import Expression, Integer, Keyword, List, String, Symbol, Tuple
+from hy.models import Dict, Expression, Float, Integer, Keyword, List, String, Symbol, Tuple
 
 from epsilon.arenas import KINDS
 from epsilon.callbacks import THREADS
 from epsilon.declarator import parse_body
-from epsilon.errors import ForeignTypeError, nearest
+from epsilon.errors import ForeignError, ForeignTypeError, nearest
 from epsilon.form_types import (
     FORM_NAMES,
     FormError,
     Type,
+    Unknown,
     c_name,
     is_ellipsis,
     is_list,
@@ -41,7 +43,7 @@ from epsilon.form_types import (
 )
 from epsilon.options import CHECKS, OF_ONE, OPTIONS
 from epsilon.signatures import ABIS
-from epsilon.typesystem import WORDS, array_of, bounded, counter_index, tagged, way_of
+from epsilon.typesystem import WORDS, FunctionType, array_of, bounded, counter_index, way_of
 
 
 def read(compiler: Any, macro: str, fields: Sequence[Any], patterns: Sequence[Parser]) -> Any:
@@ -56,10 +58,15 @@ def read(compiler: Any, macro: str, fields: Sequence[Any], patterns: Sequence[Pa
         message += f"\nThe form is {_usage(macro)}"
     except FormError as error:
         message, model = str(error), error.model
+    raise _fault(compiler, macro, message, model)
+
+
+def _fault(compiler: Any, macro: str, message: str, model: Any) -> HySyntaxError:
+    """What is wrong with a form, at the field that it is wrong in, or at the whole call."""
     if not hasattr(model, "_start_line"):
-        model = getattr(compiler, "this", None)  # the whole call
+        model = getattr(compiler, "this", None)
     filename, source = getattr(compiler, "filename", None), getattr(compiler, "source", None)
-    raise HySyntaxError(f"{macro}: {message}", model, filename, source)
+    return HySyntaxError(f"{macro}: {message}", model, filename, source)
 
 
 def _mismatch(fields: Sequence[Any], error: NoParseError) -> tuple[str, Any]:
@@ -324,6 +331,42 @@ def prototype(name: str, result: Type, parameters: Iterable[Parameter]) -> tuple
     return result.ctype.declare(f"{name}({inner})") + ";", special
 
 
+def held(
+    compiler: Any, macro: str, fields: Sequence[Any], symbols: list, result: Type, parameters: list[Parameter],
+    options: dict[str, Any],
+) -> dict[str, Any]:  # fmt: skip
+    """The options of ``defshared`` but ``:header``, which is asked now: a difference is an error at that field."""
+    header = options.get("header")
+    if header is None:
+        return options
+    from epsilon.headers.holding import hold
+
+    bare = unquoted(header)
+    named = [unquoted(each) for each in (bare if is_list(bare) else [bare])]
+    if not named or not all(isinstance(each, String) for each in named):
+        raise _fault(compiler, macro, f"a header is a string, or a list of them, not {shown(bare)}", header)
+    types = [found.type.ctype for found in parameters if found.type is not None]
+    variadic = len(types) < len(parameters)
+    spots = {index: found.model for index, found in enumerate(parameters)}
+    spots.update(result=fields[3], whole=None)
+    names = [found.name for found in parameters if found.type is not None]
+
+    def warn(message: str) -> None:
+        line = getattr(getattr(compiler, "this", None), "start_line", 0)
+        warnings.warn_explicit(message, UserWarning, getattr(compiler, "filename", None) or "<hy>", line)
+
+    try:
+        findings = hold(
+            list(map(str, symbols)), FunctionType(result.ctype, tuple(types), variadic), names, list(map(str, named)),
+            spots, warn,
+        )  # fmt: skip
+    except ForeignError as error:
+        raise _fault(compiler, macro, str(error), header) from None
+    if findings:
+        raise _fault(compiler, macro, findings[0].message, findings[0].spot)
+    return {name: value for name, value in options.items() if name != "header"}
+
+
 def _check_counts(result: Type, parameters: list[Parameter]) -> None:
     """Refuse a ``:count`` in a parameter that there is none of."""
     typed = [found for found in parameters if found.type is not None]
@@ -366,6 +409,49 @@ def inputs(parameters: Iterable[Parameter]) -> list[Symbol]:
         for index, found in enumerate(parameters)
         if way_of(found.type.ctype) != "out" and index not in known
     ]
+
+
+def _native_options(found: dict[str, Any]) -> dict[str, Any]:
+    """The options of a callback; ``:native`` says what its body is, and is a literal."""
+    native = found.get("native", Symbol("False"))
+    if native not in (Symbol("True"), Symbol("False")):
+        raise FormError(f":native is True or False, not {shown(native)}", native)
+    found["native"] = native == Symbol("True")
+    for name in ("thread", "give", "abi"):
+        if found["native"] and name in found:
+            raise FormError(f":{name} is for a callback in Python; native code runs where C calls it", None)
+    return found
+
+
+def docstring(body: list) -> tuple[Any, list]:
+    """The string before other forms, which is the docstring, and those forms."""
+    return (body[0], body[1:]) if len(body) > 1 and isinstance(body[0], String) else (None, body)
+
+
+def native_body(
+    compiler: Any, macro: str, name: Symbol, result: Type, parameters: list[Parameter], body: list, on_error: Any
+) -> tuple[Any, Any, Any]:
+    """The docstring of a native, its body as text, and the form of what gives the objects of the names in it."""
+    from epsilon.native.expanding import read_body
+
+    doc, models = docstring(body)
+
+    def work(_: Any) -> Any:
+        answer = None if on_error is None else _answer(on_error)
+        return read_body(compiler, name, result, parameters, models, answer)
+
+    found = read(compiler, macro, [Symbol("body")], [any_form("a body") >> work])[0]
+    return doc, found.text, found.scope
+
+
+def _answer(model: Any) -> Any:
+    bare = unquoted(model)
+    if isinstance(bare, (Integer, Float)):
+        return int(bare) if isinstance(bare, Integer) else float(bare)
+    words = {"None": None, "True": True, "False": False}
+    if isinstance(bare, Symbol) and str(bare) in words:
+        return words[str(bare)]
+    raise FormError(f"what a native gives on an error is a number, not {shown(bare)}", model)
 
 
 # --- structs --------------------------------------------------------------------------------------------------------
@@ -456,7 +542,7 @@ def _c_definition(model: Any) -> Any:
     """A struct's C text; a literal is read already here, so that a mistake is found where it is written."""
     if isinstance(model, String) and not _NAMED_STRUCT.fullmatch(model):
         try:
-            parse_body(str(model), lambda body: tagged(body.kind, body.tag or "anonymous"), FORM_NAMES)
+            parse_body(str(model), lambda body: Unknown(f"{body.kind} {body.tag or 'anonymous'}", True), FORM_NAMES)
         except ForeignTypeError as error:
             raise FormError(str(error), model) from None
     return model
@@ -575,6 +661,9 @@ _WORDS = {
 #: of ``define-foreign-type``: the base's form, and the functions
 FOREIGN_TYPE = options("base", "to-foreign", "from-foreign") >> _foreign_type
 CALLBACK_OPTIONS = options("on-error", "thread", "give", "abi")
+#: of ``defcallback`` and of ``defnative``, whose body may become machine code
+BODY_OPTIONS = options("on-error", "thread", "give", "abi", "native") >> (lambda found: _native_options(found))
+NATIVE_OPTIONS = options("critical", "on-error")
 FUNCTION_OPTIONS = options(*OPTIONS)
 STRUCT_OPTIONS = options("packed", "align", "header")
 AUTO_DEFINITION = (C_DEFINITION + options("header", "packed", "align")) >> _auto
@@ -623,7 +712,79 @@ def _block_options(found: dict[str, Any]) -> dict[str, Any]:
 C_BLOCK = value("C declarations (a string)") >> _c_block
 #: of ``declare-c``: where the declarations are bound, under which name, and what holds for all functions
 _OF_MANY = (name for name in OPTIONS if name not in OF_ONE)
-BLOCK_OPTIONS = options("library", "as", *_OF_MANY) >> _block_options
+BLOCK_OPTIONS = options("library", "as", "lazy", *_OF_MANY) >> _block_options
+
+
+# --- headers --------------------------------------------------------------------------------------------------------
+
+
+def _headers(model: Any) -> Any:
+    """The name of a header, or a list of them; a literal is checked here."""
+    named = list(model) if isinstance(model, List) else [model]
+    for one in named:
+        if isinstance(one, (Integer, Keyword)) or (isinstance(one, String) and not one) or not named:
+            raise FormError(f"a header's name (a string) is wanted here, not {shown(one)}", one)
+    if not named:
+        raise FormError("a header is wanted here", model)
+    return model
+
+
+def _name_form(model: Any) -> Any:
+    """A C name in a mapping: a symbol or a keyword is its name; any other form gives it."""
+    bare = unquoted(model)
+    if isinstance(bare, (Keyword, Symbol)):
+        return String(c_name(bare.name if isinstance(bare, Keyword) else bare))
+    return model
+
+
+def _mapped(option: str, read_value: Any) -> Any:
+    """The reader of an option whose value is a mapping of C names, or a form that gives it."""
+
+    def read_mapping(model: Any) -> Any:
+        if not isinstance(model, Dict):
+            return model
+        if len(model) % 2:
+            raise FormError(f":{option} is a mapping, and its last name has no value", model)
+        pairs = zip(model[::2], model[1::2], strict=True)
+        return Dict([form for name, value in pairs for form in (_name_form(name), read_value(value))])
+
+    return read_mapping
+
+
+def _macro_types(model: Any) -> Any:
+    """The types of a macro's parameters; a string that is no type of ours is one of the header's."""
+
+    def one(item: Any) -> Any:
+        try:
+            return read_value_type(item).form
+        except FormError:
+            if isinstance(item, String):
+                return item
+            raise
+
+    return List(map(one, unquoted(model))) if is_list(model) else model
+
+
+def _header_options(found: dict[str, Any]) -> dict[str, Any]:
+    if "as" not in found:
+        raise FormError("the option :as is missing", None)
+    if not isinstance(found["as"], Symbol):
+        raise FormError(f"a name (a symbol) is wanted after :as, not {shown(found['as'])}", found["as"])
+    for option, read_value in (("rename", _name_form), ("macros", _macro_types), ("defines", lambda model: model)):
+        if option in found:
+            found[option] = _mapped(option, read_value)(found[option])
+    return found
+
+
+HEADERS = value("a header's name, or a list of them") >> _headers
+#: of ``import-header``: what is asked of the headers, and what holds for all functions
+HEADER_OPTIONS = (
+    options(
+        "library", "as", "include", "exclude", "prefix", "rename", "cflags", "defines", "include-dirs", "pkg-config",
+        "macros", *(name for name in OPTIONS if name not in (*OF_ONE, "optional")),
+    )
+    >> _header_options
+)  # fmt: skip
 
 
 # --- bindings of the with- forms ------------------------------------------------------------------------------------

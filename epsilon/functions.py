@@ -95,10 +95,16 @@ class Declaration:
         """The symbol's address; called once, by the first call.  What frees the result is found now, too: later would
         be too late."""
         self.symbol, address = self.library.resolve(self.symbols)
+        self.prepare()
         for free in owned_symbols(self.signature):
             if isinstance(free, str):
                 _ = releaser(self, free).address
         return address
+
+    def prepare(self) -> None:
+        """Look for the signature's compiled entry: at the first call, or when somebody asks for the strategy."""
+        if self.signature.entry is None:
+            self.signature.find_entry()
 
     def reduce(self) -> tuple:
         if self.library is None:
@@ -182,6 +188,10 @@ def bind(
         declaration, result, parameters, special, options.get("abi", "default")
     )
     symbols = declared if symbols is None else tuple(symbols)
+    if options.get("header") is not None:
+        from epsilon.headers.holding import hold_bound
+
+        hold_bound(symbols, signature, names, options["header"])
     if not options:
         return Declaration(symbols, library, signature, names).function()
     if options.get("free") is not None:

@@ -104,13 +104,11 @@ def rules_of(what: str, packed: Any = False, align: Any = None) -> Rules:
 
 def check_members(what: str, kind: str, members: Sequence[Member], rules: Rules) -> None:
     """Refuse what C refuses: a member without a size, a bit-field that is too wide, an array without an end inside."""
-    if not members:
-        raise ForeignTypeError(f"{what} has no members; C has no empty {kind}")
     seen: set[str] = set()
     for index, member in enumerate(members):
         found, name = member.ctype, member.name
         label = f"{what}: member {name!r}" if name is not None else f"{what}: the nameless member {index + 1}"
-        if name is not None and (not name.isidentifier() or (name.startswith("__") and name.endswith("__"))):
+        if name is not None and (not name.isidentifier() or _is_pythons(name)):
             why = "has a name that Python keeps for itself" if name.isidentifier() else "is no C name"
             raise ForeignTypeError(f"{label} {why}")
         for one in [name] if name is not None else _inner_names(found) if member.bits is None else []:
@@ -120,7 +118,7 @@ def check_members(what: str, kind: str, members: Sequence[Member], rules: Rules)
         if found.only_parameter:
             raise ForeignTypeError(f"{label}: {found.only_parameter}")
         flexible = isinstance(found, Array) and found.length is None
-        if flexible and (kind == "union" or index + 1 < len(members) or not seen - {name} or member.offset is not None):
+        if flexible and (kind == "union" or index + 1 < len(members) or not index or member.offset is not None):
             raise ForeignTypeError(
                 f"{label} has type {found.spelling}, whose size is not known; only the last of several members of a "
                 f"struct may be without a length"
@@ -130,13 +128,32 @@ def check_members(what: str, kind: str, members: Sequence[Member], rules: Rules)
         inner = found
         while isinstance(inner, Array):
             inner = inner.target
-        if isinstance(inner, StructCType) and inner.flexible is not None:
+        last = kind == "union" or index + 1 == len(members)
+        if isinstance(inner, StructCType) and inner.flexible is not None and not (inner is found and last):
             raise ForeignTypeError(f"{label}: {inner.spelling} ends with an array without a length, and stands alone")
         _check_place(label, member, rules)
 
 
+def _is_pythons(name: str) -> bool:
+    """Whether Python calls something by this name; glibc's ``__sockaddr__`` looks like it, and is not."""
+    if not (name.startswith("__") and name.endswith("__")):
+        return False
+    spelled = name[2:-2]
+    return spelled in _PYTHONS or any(hasattr(one, name) for one in (type, int, dict, bytearray, complex, property))
+
+
 def _inner_names(found: CType) -> list[str]:
     return [field.name for field in found.fields or ()] if isinstance(found, StructCType) else []
+
+
+#: what classes have that the builtin types have not
+_PYTHONS = frozenset(
+    """slots match_args getattr aenter aexit enter exit aiter anext await array array_interface array_struct array_ufunc
+    array_function array_priority array_finalize array_prepare array_wrap bytes complex copy deepcopy del dlpack
+    dlpack_device fspath getinitargs getstate setstate imatmul matmul rmatmul index instancecheck subclasscheck
+    length_hint missing mro_entries next prepare set_name trunc weakref wrapped classcell static_attributes
+    firstlineno buffer release_buffer annotate""".split()
+)
 
 
 def _check_place(label: str, member: Member, rules: Rules) -> None:

@@ -57,8 +57,8 @@ class Library:
     """
 
     __slots__ = (
-        "__weakref__", "_declared", "_flags", "_functions", "_loaded", "_releasers", "_symbols", "_variables", "cell",
-        "name", "path",
+        "__weakref__", "_declared", "_flags", "_functions", "_headers", "_loaded", "_releasers", "_symbols",
+        "_variables", "cell", "name", "path",
     )  # fmt: skip
     __contains__ = None  # "is the symbol there" or "is it declared"? Neither question is asked by ``in``.
     __iter__ = None
@@ -72,6 +72,8 @@ class Library:
         self._symbols: dict[str, int] = {}
         self._functions: dict[str, Function] = {}
         self._declared: dict[str, Bindings] = {}
+        # The bindings of headers that were imported for it, by the headers' names.
+        self._headers: dict[tuple[str, ...], Bindings] = {}
         # The memory of its variables, which ends when the library is closed; see variables.py.
         self._variables: dict[tuple, ForeignMemory] = {}
         # The functions that free what others of it give away, by name; see results.py.
@@ -168,6 +170,7 @@ class Library:
           process: a text at once, a pointer when it is collected or at the end of ``with``.
         - ``abi`` is the calling convention; ``name`` and ``doc`` are for ``help``.
         - ``optional=True`` looks for the symbol now, and gives ``None`` if it is missing.
+        - ``header="string.h"`` holds the declaration against the header now: ``HeaderError`` says what differs.
 
         Raises ``ForeignTypeError`` for a declaration or an option that cannot be.
 
@@ -189,7 +192,9 @@ class Library:
         The block holds what stands in a header: functions, structs, unions, enums, typedefs, variables.  Its typedefs
         are its own.  It is read by Epsilon itself: there is no preprocessor, so that ``#define`` and ``#include`` are
         refused.  The options are those of ``bind``, but for ``name``, ``doc`` and ``free``, and hold for every
-        function.  Symbols are looked up at the first call.
+        function.  Symbols are looked up at the first call.  With ``lazy=True`` the block holds prototypes only, and
+        each is read when its function is first asked for, with the types of now: for large blocks of which little is
+        used.
 
         Raises ``ForeignTypeError``, which quotes the declaration that cannot be read; nothing is bound then.
 
@@ -225,6 +230,9 @@ class Library:
             return function
         if name in self._declared:
             return self._declared[name].functions[name]
+        for bindings in self._headers.values():
+            if name in bindings.functions:
+                return bindings.functions[name]
         self.address(name)
         if name in registry:
             return self.bind(name)

@@ -35,7 +35,8 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
   Define ``NAME`` as the C function ``symbol`` of a library, which is given by its name or by a form. A list of symbols
   is tried in turn; ``...`` as the last parameter makes the function variadic. The options are ``:critical``,
   ``:errno``, ``:check``, ``:error``, ``:default``, ``:retry``, ``:attempts``, ``:free``, ``:name``, ``:doc``,
-  ``:optional`` and ``:abi``; they mean what they mean for ``Library.bind``. ::
+  ``:optional`` and ``:abi``; they mean what they mean for ``Library.bind``. ``:header \"string.h\"`` holds the form against
+  the header while it is compiled: what differs is an error here. ::
 
       (defshared my-strlen \"strlen\" \"libc\" :unsigned-long (s :string))
       (my-strlen \"world\")         ; => 5
@@ -43,7 +44,8 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
   (setv [name symbols library result parameters options]
         (forms.read _hy_compiler "defshared" fields
           [forms.NAME forms.SYMBOLS forms.LIBRARY forms.RESULT forms.PARAMETERS forms.FUNCTION-OPTIONS]))
-  (setv [text beside] (forms.declaration symbols result parameters))
+  (setv [text beside] (forms.declaration symbols result parameters)
+        options (forms.held _hy_compiler "defshared" fields symbols result parameters options))
   `(setv ~name (~(runtime _hy_compiler 'bind) ~library ~text ~@(forms.keywords #** beside #** options))))
 
 (defmacro defshared-with-errno [_hy_compiler #* fields]
@@ -59,6 +61,7 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
         (forms.read _hy_compiler "defshared-with-errno" fields
           [forms.NAME forms.SYMBOLS forms.LIBRARY forms.CHECKED-RESULT forms.PARAMETERS forms.FUNCTION-OPTIONS]))
   (setv [text beside] (forms.declaration symbols result parameters)
+        options (forms.held _hy_compiler "defshared-with-errno" fields symbols result parameters options)
         options {"errno" True  "check" (forms.default-check result)  #** options})
   `(setv ~name (~(runtime _hy_compiler 'bind) ~library ~text ~@(forms.keywords #** beside #** options))))
 
@@ -94,7 +97,8 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
   "(declare-c \"C DECLARATIONS\" :library LIBRARY :as NAME :OPTION VALUE …)
 
   Bind a block of C declarations: functions, structs, unions, enums, typedefs and variables, as attributes of ``NAME``.
-  The options of ``defshared`` but ``:name``, ``:doc`` and ``:free`` hold for every function. ::
+  The options of ``defshared`` but ``:name``, ``:doc`` and ``:free`` hold for every function. With ``:lazy True`` the
+  block holds prototypes only, and each is read when its function is first asked for. ::
 
       (declare-c \"typedef struct { int quot, rem; } div_t;  div_t div(int numerator, int denominator);\"
         :library \"libc\" :as c)
@@ -103,6 +107,21 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
         name (.pop options "as")
         library (.pop options "library"))
   `(setv ~name (~(runtime _hy_compiler 'declare) ~library ~text ~@(forms.keywords #** options))))
+
+(defmacro import-header [_hy_compiler #* fields]
+  "(import-header \"HEADER\" :library LIBRARY :as NAME :OPTION VALUE …)
+
+  Bind everything that a C header declares, as attributes of ``NAME``: functions, structs, unions, enums, typedefs,
+  variables, constants, inline functions. A list names several headers, or several libraries. The options are
+  ``:include`` and ``:exclude`` (patterns of C names), ``:prefix`` (what names lose), ``:rename``, ``:cflags``,
+  ``:defines``, ``:include-dirs``, ``:pkg-config``, ``:macros``, and those of ``declare-c``, for every function. ::
+
+      (import-header \"stdlib.h\" :library \"libc\" :as c :include [\"div\" \"EXIT_*\"])
+      (c.div 17 5)      ; => div_t(quot=3, rem=2)
+      c.EXIT-FAILURE    ; => 1"
+  (setv [header options] (forms.read _hy_compiler "import-header" fields [forms.HEADERS forms.HEADER-OPTIONS])
+        name (.pop options "as"))
+  `(setv ~name (~(runtime _hy_compiler 'import-header) ~header ~@(forms.keywords #** options))))
 
 (defmacro defcvar [_hy_compiler #* fields]
   "(defcvar NAME \"symbol\" LIBRARY TYPE)
@@ -147,18 +166,42 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
 
   Define ``NAME`` as a function that C can call, and Lisp too. The options are ``:on-error``, what C gets when the body
   raises, ``:thread``, ``:give`` and ``:abi``; they mean what they mean for ``make_callback``. A string before other forms
-  is the docstring. ::
+  is the docstring. With ``:native True`` the body is native code, as that of ``defnative``, and ``(:in T)`` its value. ::
 
       (defcallback compare-ints :int ((a (:in :int)) (b (:in :int)))
         (- a b))
       (qsort array 8 4 compare-ints)"
   (setv [name result parameters options body]
         (forms.read _hy_compiler "defcallback" fields
-          [forms.NAME forms.RESULT forms.PARAMETER-LIST forms.CALLBACK-OPTIONS (many FORM)]))
+          [forms.NAME forms.RESULT forms.PARAMETER-LIST forms.BODY-OPTIONS (many FORM)]))
+  (when (.pop options "native")
+    (return (native _hy_compiler "defcallback" name result parameters options body)))
   (setv [text special] (forms.prototype (forms.c-name name) result parameters))
   `(defn [(~(runtime _hy_compiler 'callback) ~text ~@(forms.keywords :special special #** options))]
      ~name [~@(forms.inputs parameters)]
      ~@body))
+
+(defn native [compiler macro name result parameters options body]
+  "The definition of a native function."
+  (setv [text special] (forms.prototype (forms.c-name name) result parameters)
+        [doc code scope] (forms.native-body compiler macro name result parameters body (.get options "on-error")))
+  `(setv ~name (~(runtime compiler 'native) ~text ~code ~scope ~@(forms.keywords :special special :doc doc #** options))))
+
+(defmacro defnative [_hy_compiler #* fields]
+  "(defnative NAME RESULT ((PARAMETER TYPE) …) :OPTION VALUE … BODY …)
+
+  Define ``NAME`` as a function of machine code: the body is of the typed subset of Lisp that docs/native.md has. Lisp calls
+  it as any C function, and C does; it is compiled when it is first needed, and is in the cache from then on. The options
+  are ``:critical``, which keeps the GIL, and ``:on-error``, what the caller gets instead of zero when the function stops.
+  A string before other forms is the docstring. ::
+
+      (defnative compare-ints :int ((a (:pointer :int)) (b (:pointer :int)))
+        (- (deref a) (deref b)))
+      (qsort array 8 4 compare-ints)"
+  (setv [name result parameters options body]
+        (forms.read _hy_compiler "defnative" fields
+          [forms.NAME forms.RESULT forms.PARAMETER-LIST forms.NATIVE-OPTIONS (many FORM)]))
+  (native _hy_compiler "defnative" name result parameters options body))
 
 (defmacro make-callback [_hy_compiler #* fields]
   "(make-callback FUNCTION RESULT (TYPE …) :OPTION VALUE …)

@@ -25,7 +25,7 @@ from epsilon.errors import (
 from epsilon.expressions import ctype, is_fixed
 from epsilon.structs import Struct, read, refuse_write, write
 from epsilon.typesystem import (
-    TAGS,
+    BY_BACKEND,
     VOID_POINTER,
     WORDS,
     Array,
@@ -589,7 +589,7 @@ def ctype_of(backend: Any) -> CType:
         if backend.kind == "pointer":
             found = Pointer(ctype_of(backend.item))
         elif backend.kind in ("struct", "union"):
-            found = next((known for known in TAGS.values() if known.backend is backend), None)
+            found = BY_BACKEND.get(backend)
         if found is None:
             raise ForeignTypeError(f"no type of Epsilon's stands for cffi's {cffi.getcname(backend, '')!r}")
     return found

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 CHECKS = ("nonnegative", "positive", "nonzero", "zero", "non-null")
 OPTIONS = (
     "critical", "errno", "check", "error", "default", "retry", "attempts", "free", "name", "doc", "optional", "abi",
+    "header",
 )  # fmt: skip
 
 
@@ -49,7 +50,7 @@ class Options:
 #: what most functions ask for
 NONE = Options()
 #: the options that make sense for one function only, not for a block of declarations
-OF_ONE = ("name", "doc", "free")
+OF_ONE = ("name", "doc", "free", "header")
 
 
 def check_option_names(what: Any, options: Mapping[str, Any]) -> None:

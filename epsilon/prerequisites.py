@@ -130,6 +130,26 @@ def probe_sndfile() -> str | None:
     return library_error("sndfile")
 
 
+def header_error(header: str, *before: str) -> str | None:
+    """Compile a text that includes *header*; None when that works, else why not."""
+    return compile_error(f"#include <{header}>\nint main(void) {{ return 0; }}\n", before)
+
+
+def probe_openssl_headers() -> str | None:
+    """OpenSSL's headers, which examples/header_openssl.hy imports."""
+    return library_error("crypto") or header_error("openssl/evp.h")
+
+
+def probe_sqlite_header() -> str | None:
+    """SQLite's header, which examples/header_sqlite.hy imports."""
+    return header_error("sqlite3.h")
+
+
+def probe_curl() -> str | None:
+    """libcurl and its header, which examples/header_curl.hy imports."""
+    return library_error("curl") or header_error("curl/curl.h")
+
+
 def probe_venv() -> str | None:
     """The standard library's ``venv`` with pip to put into it, which Debian packages apart."""
     importlib.invalidate_caches()
@@ -148,6 +168,9 @@ def python_package(suffix: str) -> dict[str, str]:
 def needs() -> list[Need]:
     """Everything that Epsilon, its examples and its set-up want of the system."""
     sndfile = {"apt-get": "libsndfile1", "dnf": "libsndfile", "brew": "libsndfile"}
+    openssl = {"apt-get": "libssl-dev", "dnf": "openssl-devel", "brew": "openssl"}
+    sqlite = {"apt-get": "libsqlite3-dev", "dnf": "sqlite-devel", "brew": "sqlite"}
+    curl = {"apt-get": "libcurl4-openssl-dev", "dnf": "libcurl-devel", "brew": "curl"}
     return [
         Need("C compiler", "shim", {"apt-get": "build-essential", "dnf": "gcc", "brew": "gcc"}, probe_compiler),
         Need("Python headers", "shim", python_package("dev"), probe_python_headers),
@@ -155,6 +178,9 @@ def needs() -> list[Need]:
         Need("OpenSSL", "examples", {"apt-get": "libssl-dev", "dnf": "openssl-libs", "brew": "openssl"}, probe_openssl),
         Need("SQLite", "examples", {"apt-get": "libsqlite3-0", "dnf": "sqlite-libs", "brew": "sqlite"}, probe_sqlite),
         Need("libsndfile", "examples", sndfile, probe_sndfile),
+        Need("OpenSSL's headers", "examples", openssl, probe_openssl_headers),
+        Need("SQLite's header", "examples", sqlite, probe_sqlite_header),
+        Need("libcurl", "examples", curl, probe_curl),
         Need("Python venv", "setup", python_package("venv"), probe_venv),
     ]
 

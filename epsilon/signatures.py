@@ -60,13 +60,17 @@ class Signature:
     <Signature unsigned long (const char *)>
     """
 
-    __slots__ = ("__weakref__", "_calls_back", "_trampoline", "abi", "filled", "parameters", "result", "variadic")
+    __slots__ = (
+        "__weakref__", "_calls_back", "_trampoline", "abi", "entry", "filled", "parameters", "result", "variadic",
+    )  # fmt: skip
     #: the parameters that take no argument because an array's length goes there, as indices
     filled: frozenset[int]
     result: CType
     parameters: tuple[CType, ...]
     variadic: bool
     abi: str
+    #: whether there is a compiled entry; None until somebody looked
+    entry: bool | None
 
     def __new__(cls, result: Any, parameters: Any = (), variadic: bool = False, abi: str = "default") -> Signature:
         try:
@@ -117,6 +121,14 @@ class Signature:
             arrays = plan_of(self.result, parameters)
         convention = CONVENTIONS[self.abi]
         return _backend.Trampoline(self, self.result.converter, converters, fixed, forced, convention, arrays)
+
+    def find_entry(self) -> None:
+        """Look for the compiled entry, and have the trampoline take it."""
+        if _backend.may_have_entries():
+            from epsilon import entries
+
+            entries.prepare(self)
+        self.entry = self._trampoline is not None and self._trampoline.strategy == "compiled"
 
     def check_size(self, parameters: tuple[CType, ...]) -> None:
         """Refuse what the C stack could not hold: C11 §5.2.4.1 asks of a compiler for 127 arguments."""
@@ -191,7 +203,7 @@ def signature_of(
         self = object.__new__(Signature)
         self.filled = filled(parameters)
         self.result, self.parameters, self.variadic, self.abi = result, parameters, variadic, abi
-        self._trampoline, self._calls_back = None, False
+        self._trampoline, self._calls_back, self.entry = None, False, None
         canonical = _interned.setdefault((result, parameters, variadic, abi), self)
         _interned[key] = canonical
     return canonical
@@ -280,6 +292,22 @@ class Registry(Mapping):
                 for found, made in compiled.items()
             },
         }
+
+    def compile(self) -> dict[Signature, str]:
+        """Build the compiled entries of every signature that has been made, in one library of the cache, where this
+        process and later ones find them by themselves.
+
+        Gives the signatures that have none, each with the reason: they are called as before.  A function that was
+        called already keeps its entry until its ``strategy`` is asked for.  Raises ``CompilerError`` without a C
+        compiler or the shim.
+        """
+        from epsilon import entries
+
+        made = self.signatures()
+        left = entries.compile_all(made)
+        for signature in made:
+            signature.entry = None
+        return left
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the registered names to a file that :meth:`load` reads (JSON; types as type expressions)."""

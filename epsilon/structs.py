@@ -502,6 +502,8 @@ def _define(kind: str, tag: Any, fields: Any, packed: Any, align: Any, header: A
     from epsilon.layout import rules_of
 
     rules = rules_of(f"{kind} {name}", packed, align)
+    if not fields:
+        raise ForeignTypeError(f"{kind} {name} has no members; C has no empty {kind}")
 
     def define() -> StructType:
         return _proved(build(kind, name, [_read_member(kind, name, entry) for entry in fields], rules), header)
@@ -581,6 +583,8 @@ def define_c_struct_auto(
 
     def define() -> StructType:
         body = parse_body(str(declaration), build_body)
+        if not body.members:
+            raise ForeignTypeError(f"{body.kind} {body.tag or name} has no members; C has no empty {body.kind}")
         members = list(body.members) if special or options else body.members
         for index, member in enumerate(members if special or options else ()):
             key = index if member.name is None else member.name
@@ -635,8 +639,8 @@ def _anew(kind: str, tag: str, define: Callable[[], StructType]) -> StructType:
 _anonymous = 0
 
 
-def build_body(body: Body) -> StructCType:
-    """The type of a definition that the declarator has read."""
+def build_body(body: Body, own: StructCType | None = None) -> StructCType:
+    """The type of a definition that the declarator has read: ``own``, or the newest of its tag."""
     global _anonymous
     tag = body.tag
     if tag is None:
@@ -644,18 +648,20 @@ def build_body(body: Body) -> StructCType:
         tag = f"anonymous_{_anonymous}"
     from epsilon.layout import Rules
 
-    return build(body.kind, tag, body.members, Rules(body.packed, body.pack, body.align)).ctype
+    return build(body.kind, tag, body.members, Rules(body.packed, body.pack, body.align), own).ctype
 
 
-def build(kind: str, tag: str, members: Sequence[Member], rules: Rules) -> StructType:
-    """Lay out ``kind tag`` and make its class."""
+def build(
+    kind: str, tag: str, members: Sequence[Member], rules: Rules, own: StructCType | None = None
+) -> StructType:  # fmt: skip
+    """Lay out ``kind tag`` and make its class; the type is ``own``, or the newest of its tag."""
     from epsilon.layout import check_members, place
 
     check_members(f"{kind} {tag}", kind, members, rules)
     placed = place(kind, members, rules)
     if placed.size > sys.maxsize // 8:
         raise ForeignTypeError(f"{kind} {tag} is larger than any memory")
-    own = new_tagged(kind, tag)
+    own = new_tagged(kind, tag) if own is None else own
     own.size, own.alignment, own.rules = placed.size, placed.alignment, rules
     layouts: list[Layout] = []
     for member, start in zip(members, placed.bits, strict=True):

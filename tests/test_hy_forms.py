@@ -84,6 +84,12 @@ EXPANSIONS = {
     "(sizeof point)": f"{RUNTIME}.sizeof(point)",
     '(declare-c "int abs(int);" :library "libc" :as c :critical True)':
         f"c = {RUNTIME}.declare('libc', 'int abs(int);', critical=True)",
+    '(import-header "sqlite3.h" :library "sqlite3" :as sqlite :prefix "sqlite3-")':
+        f"sqlite = {RUNTIME}.import_header('sqlite3.h', library='sqlite3', prefix='sqlite3-')",
+    '(import-header ["a.h" "b.h"] :as ab :rename {do-it try} :macros {BIT [:int "T *"]} :defines {N 5}'
+    " :include-dirs here)":
+        f"ab = {RUNTIME}.import_header(['a.h', 'b.h'], rename={{'do_it': 'try'}}, "
+        "macros={'BIT': ['int', 'T *']}, defines={'N': 5}, include_dirs=here)",
     '(defcvar environ "environ" libc (:pointer :string))':
         f"environ = {RUNTIME}.foreign_variable('environ', libc, ('pointer', 'string'))",
     '(define-library tls (:linux "a" "b"))': f"{RUNTIME}.define_library('tls', linux=['a', 'b'])",
@@ -175,7 +181,10 @@ def test_the_run_time_is_frozen():
         "function": ["library", "declaration", "special"],
         "from_buffer": ["pointer", "shape", "dtype", "copy"],
         "get_or_create_trampoline": ["result", "parameters"],
+        "import_header": ["header", "library", "include", "exclude", "prefix", "rename", "cflags", "defines",
+                          "include_dirs", "pkg_config", "macros", "options"],
         "make_callback": ["function", "result", "parameters", "on_error", "thread", "give", "abi"],
+        "native": ["declaration", "body", "scope", "special", "doc", "on_error", "options"],
         "numpy_dtype": ["type"],
         "offsetof": ["type", "members"],
         "pinned_array": ["array"],
@@ -200,6 +209,11 @@ MISTAKES = {
     '‹(declare-c "int f(void);" :as c)›': "the option :library is missing",
     '(declare-c "int f(void);" :library "libc" :as ‹"c"›)': 'a name (a symbol) is wanted after :as, not "c"',
     '(declare-c "int f(void);" :library "libc" :as c ‹:name› "f")': "unknown option :name",
+    '‹(import-header "a.h" :library "libc")›': "the option :as is missing",
+    '(import-header ‹5› :as c)': "a header's name (a string) is wanted here, not 5",
+    '(import-header "a.h" :as ‹"c"›)': 'a name (a symbol) is wanted after :as, not "c"',
+    '(import-header "a.h" :as c ‹:librery› "x")': "unknown option :librery; did you mean ':library'",
+    '(import-header "a.h" :as c :macros {BIT [‹:itn›]})': "unknown type :itn; did you mean ':int'",
     '(defcvar x ‹y› "libc" :int)': "the C symbol's name (a string) is wanted here, not y",
     '(defcvar x "y" "libc" ‹:itn›)': "unknown type :itn; did you mean ':int'",
     '‹(defshared f)›': "ends where the C symbol's name",
@@ -381,7 +395,7 @@ def test_every_macro_is_exported_and_explained():
     wanted = {
         "alignof", "call-async", "cast", "declare-c", "defcallback", "defconverter", "defcvar", "define-c-enum",
         "define-c-flags", "define-c-struct", "define-c-struct-auto", "define-c-type", "define-c-union",
-        "define-foreign-class", "define-foreign-type", "define-library",
+        "define-foreign-class", "define-foreign-type", "define-library", "import-header", "defnative",
         "defshared", "defshared-with-errno", "deref", "foreign-alloc", "foreign-string", "from-buffer",
         "get-or-create-trampoline", "make-callback", "numpy-dtype", "offsetof",
         "register-signature", "shared-call", "sizeof", "struct-ref", "with-arena", "with-c-struct", "with-callback",

@@ -149,7 +149,7 @@ NO_TYPES = {
     "int[-1]": "0 or more",
     "int[x]": "an integer constant is wanted",
     "int[1 / 0]": "no integer constant",
-    "int[alignof(int)]": "an integer constant is wanted",
+    "int[countof(int)]": "an integer constant is wanted",
     "int[1 << 999999]": "larger than any memory|no integer constant",
     "int[99999999999999999999]": "larger than any memory",
     "((((((": "cannot read",
@@ -391,6 +391,19 @@ def test_pointer_takes_none_and_anything_with_an_address():
 def test_an_int_and_other_values_are_no_pointers(value):
     with pytest.raises(epsilon.ForeignTypeError, match=r"same\(\): parameter 1 'p' \(void \*\).*an int is no pointer"):
         pointers("void *same(void *p)")(value)
+
+
+def test_const_void_takes_buffers():
+    """C takes a pointer to anything there, and reads only; ``void *`` takes none, for it may be written."""
+    compare = epsilon.lib_open("libc").bind("int memcmp(const void *a, const void *b, size_t n)")
+    assert compare(b"abc", bytearray(b"abc"), 3) == 0 and compare(memoryview(b"b"), b"a", 1) > 0
+    with pytest.raises(epsilon.ForeignValueError, match="not contiguous"):
+        compare(memoryview(b"abcd")[::2], b"ac", 2)
+    for wrong in ("text", 5, 1.5, object()):
+        with pytest.raises(epsilon.ForeignTypeError, match=r"memcmp\(\): parameter 1 'a' \(const void \*\)"):
+            compare(wrong, b"", 0)
+    with pytest.raises(epsilon.ForeignTypeError, match="wanted None, a pointer"):
+        epsilon.lib_open("libc").bind("void *memset(void *p, int c, size_t n)")(bytearray(3), 0, 3)
 
 
 def test_a_typed_pointer_refuses_a_pointer_to_something_else():

@@ -24,7 +24,7 @@ CFFI_API = "cffi API mode"
 CFFI_ABI = "cffi ABI mode"
 CTYPES = "ctypes"
 
-STRATEGIES = ("registers", "libffi", "cffi")
+STRATEGIES = ("compiled", "registers", "libffi", "cffi")
 
 
 def strategy_row(strategy: str, row: str) -> str:

@@ -48,7 +48,7 @@ def forced(workshop: Workshop) -> dict[str, Remote | Exception]:
     """Rows for each strategy forced by EPSILON_STRATEGY, critical and not, calls only."""
     rows: dict[str, Remote | Exception] = {}
     for strategy in STRATEGIES:
-        env = {**os.environ, "EPSILON_STRATEGY": strategy}
+        env = {**os.environ, "EPSILON_STRATEGY": strategy, "EPSILON_CACHE": str(workshop.directory / "cache")}
         for kind in (CRITICAL, DEFAULT):
             name = strategy_row(strategy, kind)
             try:

@@ -56,7 +56,7 @@ class Converter:
 
     __slots__ = (
         "alignment", "back", "classes", "code", "ctype", "get", "incoming", "incoming_pointer", "inner", "make",
-        "outgoing", "outgoing_pointer", "owned", "pointer_type", "put", "raw", "size", "to",
+        "outgoing", "outgoing_pointer", "owned", "pointer_type", "put", "raw", "required", "size", "to",
     )  # fmt: skip
 
     def __init__(
@@ -74,6 +74,7 @@ class Converter:
         elements: str = "",
         raw: bool = False,
         owned: bool = False,
+        required: bool = False,
     ):
         if inner is not None and not isinstance(inner, Converter):
             raise TypeError("inner is a Converter")
@@ -83,13 +84,15 @@ class Converter:
         self.inner, self.to, self.back, self.make, self.classes, self.raw = inner, to, back, make, classes, raw
         #: whether what comes back is the caller's to free
         self.owned = owned
+        #: whether C must not get it as NULL: what would be one goes to the hook ``adapt``
+        self.required = required
         self._choose()
 
     def wrap(self, back: Callable[[Any], Any], /) -> None:
         """wrap(back): put a Python callable behind what it gives back, in place, for all who use it."""
         self.inner = Converter(
             self.ctype, self.code, self.size, self.alignment, self.pointer_type, inner=self.inner, to=self.to,
-            back=self.back, make=self.make, classes=self.classes, raw=self.raw,
+            back=self.back, make=self.make, classes=self.classes, raw=self.raw, required=self.required,
         )  # fmt: skip
         self.code, self.to, self.back = "x", None, back
         self._choose()
@@ -204,7 +207,7 @@ class Converter:
         if plain is None:
             raise SystemError(f"no conversion {self.code!r} to C")
         made = plain(self, value, False)
-        if made is _NOT_PLAIN:
+        if made is _NOT_PLAIN or (self.required and not made):
             value = self._adapted(value, kept)
             made = plain(self, value, True)
             if made is _NOT_PLAIN:
@@ -345,6 +348,8 @@ def _pointer(converter: Converter, value: Any, adapted: bool) -> Any:
         return live_pointer(value)
     if isinstance(value, CData):
         return value if cffi.typeof(value).kind in ("pointer", "array", "function") else _NOT_PLAIN
+    if adapted and isinstance(value, memoryview):  # a buffer for a const void *
+        return cffi.from_buffer(CHARACTERS, value)
     return cffi.cast(VOID_POINTER, value._code()) if isinstance(value, CodePointer) else _NOT_PLAIN
 
 

@@ -12,6 +12,7 @@ Sizes and alignments are those of this platform's C compiler, as cffi was built 
 from __future__ import annotations
 
 from epsilon.typesystem.base import (
+    BY_BACKEND,
     ENUMS,
     NAMED,
     VOID_POINTER,
@@ -62,6 +63,7 @@ from epsilon.typesystem.pointers import (
     view,
 )
 from epsilon.typesystem.records import TAGS, StructCType, new_tagged, tagged
+from epsilon.typesystem.required import Required
 from epsilon.typesystem.scalars import (
     ARM,
     CHAR_IS_SIGNED,
@@ -78,16 +80,19 @@ from epsilon.typesystem.scalars import (
     Void,
     WideCharacter,
 )
+from epsilon.typesystem.uncarried import COMPLEX, EXTENDED, Uncarried, vector
 from epsilon.typesystem.words import SYSTEM_TYPEDEFS, TYPEDEFS, VOID, WORDS
 
 __all__ = [
     "ARM",
     "Array",
+    "BY_BACKEND",
     "Boolean",
     "Buffer",
     "CData",
     "CHARACTER_POINTER",
     "CHAR_IS_SIGNED",
+    "COMPLEX",
     "CType",
     "Character",
     "Complex",
@@ -95,6 +100,7 @@ __all__ = [
     "CountedPointer",
     "Direction",
     "ENUMS",
+    "EXTENDED",
     "FunctionPointer",
     "FunctionType",
     "Handed",
@@ -109,6 +115,7 @@ __all__ = [
     "Pointer",
     "PointerLike",
     "Real",
+    "Required",
     "SYSTEM_TYPEDEFS",
     "Scalar",
     "String",
@@ -116,6 +123,7 @@ __all__ = [
     "TAGS",
     "TYPEDEFS",
     "TypeObject",
+    "Uncarried",
     "UserType",
     "VOID",
     "VOID_POINTER",
@@ -146,6 +154,7 @@ __all__ = [
     "same_representation",
     "tagged",
     "told",
+    "vector",
     "view",
     "way_of",
 ]

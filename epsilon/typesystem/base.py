@@ -130,6 +130,10 @@ NAMED: dict[str, CType] = {}
 ENUMS: dict[str, Any] = {}
 
 
+#: cffi type → the struct or union that it stands for
+BY_BACKEND: dict[Any, Any] = {}
+
+
 class TypeObject:
     """An object that stands for its ``ctype`` wherever a type is wanted, as a struct's class does."""
 

@@ -10,7 +10,7 @@ import _cffi_backend as cffi
 
 from epsilon import _backend
 from epsilon.errors import ForeignTypeError, ForeignValueError, shorten
-from epsilon.typesystem.base import VOID_POINTER, CData, CType
+from epsilon.typesystem.base import BY_BACKEND, VOID_POINTER, CData, CType
 from epsilon.typesystem.exposed import exposed
 from epsilon.typesystem.handles import Handle
 from epsilon.typesystem.scalars import Character, Void
@@ -77,7 +77,8 @@ class Pointer(PointerLike):
     @property
     def wants(self) -> str:
         if self.code == "P":
-            return "None, a pointer, struct, array, callback or function (an int is no pointer)"
+            buffer = ", a buffer" if self.const else ""
+            return f"None, a pointer, struct, array{buffer}, callback or function (an int is no pointer)"
         buffers = f", or a {'' if self.const else 'writable '}buffer" if self.target.code in _CHARACTER_SIZED else ""
         return f"None, a pointer to {self.target.spelling}{buffers}"
 
@@ -104,6 +105,8 @@ class Pointer(PointerLike):
             foreign = foreign_address(value)
             if foreign is not None:
                 return foreign
+            if self.const and has_buffer(value):
+                return view(value, False, self)
             if not isinstance(value, (int, str, bytes)):
                 raise self.refusal(value, f"{self.wants}; any Python object passes as an :object, which has its handle "
                                           "for the length of the call, or as object_handle(object)")  # fmt: skip
@@ -202,7 +205,27 @@ def same_representation(wanted: Any, given: Any) -> bool:
         return _representation(wanted) == _representation(given)
     if wanted.kind == given.kind == "pointer":
         return same_representation(wanted.item, given.item)
+    if wanted.kind == given.kind in ("struct", "union"):
+        return compatible(wanted, given)
     return False
+
+
+def compatible(wanted: Any, given: Any) -> bool:
+    """Whether two cffi types of structs or unions are one to C (C11 §6.2.7): they have the same tag, and one of them is
+    opaque, or they have the same members in the same places."""
+    first, second = BY_BACKEND.get(wanted), BY_BACKEND.get(given)
+    if first is None or second is None or (first.kind, first.tag) != (second.kind, second.tag):
+        return False
+    if first.fields is None or second.fields is None:
+        return True
+    return (first.size, first.alignment) == (second.size, second.alignment) and _places(first) == _places(second)
+
+
+def _places(found: CType) -> list[tuple]:
+    return [
+        (member.name, member.offset, member.shift, member.bits, member.ctype.code, member.ctype.size)
+        for member in found.fields
+    ]
 
 
 def _representation(primitive: Any) -> tuple:

@@ -7,8 +7,9 @@ import itertools
 import _cffi_backend as cffi
 
 from epsilon import _backend
-from epsilon.typesystem.base import NAMED, CData, CType
+from epsilon.typesystem.base import BY_BACKEND, NAMED, CData, CType
 from epsilon.typesystem.derived import hooks
+from epsilon.typesystem.pointers import compatible
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class StructCType(CType):
         self.classes = self.elements = self.not_by_value = ""
         make = cffi.new_struct_type if kind == "struct" else cffi.new_union_type
         self._backend = make(f"{kind} {tag}")
+        BY_BACKEND[self._backend] = self
 
     def declare(self, inner: str = "") -> str:
         return f"{self.kind} {self.tag} {inner}"
@@ -51,7 +53,10 @@ class StructCType(CType):
 
     def convert(self, value: Any) -> Any:
         if isinstance(value, _backend.Guarded):
-            if _backend.pointer_type_of(value) is self.converter.pointer_type and _backend.size_of(value) >= self.size:
+            kind = _backend.pointer_type_of(value)
+            same = kind is self.converter.pointer_type
+            same = same or (kind.kind == "pointer" and compatible(self.backend, kind.item))
+            if same and _backend.size_of(value) >= self.size:
                 return value
         elif isinstance(value, CData):
             if cffi.typeof(value) is self.backend:
