@@ -31,7 +31,7 @@ is_number(char code)
 
 /* Whether a call can be made here; else it is an ordinary one. */
 static int
-is_ours(const Step *step)
+is_ours(const Batch *self, const Step *step)
 {
     if (Py_TYPE(step->callable) != &FunctionType)
         return 0;
@@ -50,8 +50,8 @@ is_ours(const Step *step)
             return 0;
         if (t->parameters[i].optional)
             continue;
-        if (source->from >= 0 && (code == 'x' || code == '<' || code == '='))
-            return 0;
+        if (source->from >= 0 && (code == 'x' || code == '<' || code == '=' || !self->steps[source->from].function))
+            return 0; /* it takes a Python value, which has to be converted then */
         source++;
     }
     return 1;
@@ -98,7 +98,7 @@ batch_plan(Batch *self, PyObject *const *callables)
         Py_INCREF(callables[i]);
         Py_XSETREF(step->callable, callables[i]);
         step->function = NULL;
-        if (!is_ours(step)) {
+        if (!is_ours(self, step)) {
             self->tidies = 1;
             continue;
         }
@@ -156,7 +156,7 @@ plan_anew(Batch *self, PyObject *const *args)
     return done;
 }
 
-static PyObject *
+PyObject *
 batch_vectorcall(PyObject *object, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
     Batch *self = (Batch *)object;
@@ -175,9 +175,11 @@ batch_vectorcall(PyObject *object, PyObject *const *args, size_t nargsf, PyObjec
         }
         if (plan_anew(self, args) < 0)
             return NULL;
+        if (self->quick)
+            return quick_vectorcall(object, args, nargsf, kwnames);
     }
     self->running++;
-    PyObject *result = LIKELY(self->quick != NULL) ? quick_run(self, args) : batch_run(self, args);
+    PyObject *result = batch_run(self, args);
     self->running--;
     return result;
 }

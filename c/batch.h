@@ -66,6 +66,9 @@ typedef struct {
     int released; /* … and the GIL is let go of */
 } Run;
 
+/* batch.c */
+PyObject *batch_vectorcall(PyObject *object, PyObject *const *args, size_t nargsf, PyObject *kwnames);
+
 /* batch_run.c */
 PyObject *batch_run(Batch *self, PyObject *const *args);
 uint64_t carry(char from, char to, uint64_t word);
@@ -76,6 +79,6 @@ int batch_failed_check(Run *run, const Step *step);
 /* batch_quick.c */
 int quick_plan(Batch *self);
 void quick_forget(Batch *self);
-PyObject *quick_run(Batch *self, PyObject *const *args);
+PyObject *quick_vectorcall(PyObject *object, PyObject *const *args, size_t nargsf, PyObject *kwnames);
 
 #endif

@@ -23,6 +23,12 @@ typedef struct {
     char given, wanted; /* the codes of the result and of the parameter */
 } Wire;
 
+/* A callable that is given with each run, and must be the one that was planned. */
+typedef struct {
+    PyObject *callable;
+    int place;
+} Named;
+
 typedef struct {
     void *address;
     Converter *result;
@@ -37,6 +43,7 @@ typedef struct {
 } Stretch;
 
 struct Quick {
+    Named *named;
     Given *givens;
     Wire *wires;
     Operation *operations;
@@ -44,7 +51,7 @@ struct Quick {
     Cell **cells;             /* each once */
     Trampoline **trampolines; /* each once, … */
     int *uses;                /* … and how often it is used */
-    int given_count, wire_count, cell_count, trampoline_count;
+    int named_count, given_count, wire_count, cell_count, trampoline_count;
     int critical;
     PyObject *list;           /* of the results of the last run */
 };
@@ -68,9 +75,11 @@ quick_forget(Batch *self)
 {
     struct Quick *quick = self->quick;
     self->quick = NULL;
+    self->vectorcall = batch_vectorcall;
     if (!quick)
         return;
     Py_CLEAR(quick->list);
+    PyMem_Free(quick->named);
     PyMem_Free(quick->givens);
     PyMem_Free(quick->wires);
     PyMem_Free(quick->operations);
@@ -141,6 +150,7 @@ quick_plan(Batch *self)
         return -1;
     struct Quick *quick = self->quick = PyMem_Calloc(1, sizeof *quick);
     if (quick) {
+        quick->named = PyMem_Calloc(count, sizeof(Named));
         quick->givens = PyMem_Calloc(arguments, sizeof(Given));
         quick->wires = PyMem_Calloc(arguments, sizeof(Wire));
         quick->operations = PyMem_Calloc(count, sizeof(Operation));
@@ -151,7 +161,7 @@ quick_plan(Batch *self)
         quick->trampolines = PyMem_Calloc(count, sizeof(Trampoline *));
         quick->uses = PyMem_Calloc(count, sizeof(int));
     }
-    if (!quick || !quick->givens || !quick->wires || !quick->operations || !quick->arguments || !quick->jumps ||
+    if (!quick || !quick->named || !quick->givens || !quick->wires || !quick->operations || !quick->arguments || !quick->jumps ||
         !quick->results || !quick->cells || !quick->trampolines ||
         !quick->uses) {
         quick_forget(self);
@@ -170,7 +180,8 @@ quick_plan(Batch *self)
             .code = t->result->code, .keeps_errno = (f->flags & ERRNO) != 0, .check = f->flags & CHECK ? f->check : 0,
         };
         note_use(quick, f);
-        place += step->named;
+        if (step->named)
+            quick->named[quick->named_count++] = (Named){step->callable, place++};
         for (int k = 0; k < step->count; k++) {
             const Source *source = &step->sources[k];
             char code = t->parameters[k].converter->code;
@@ -190,6 +201,7 @@ quick_plan(Batch *self)
         stretch(quick->jumps, i, op->wires || op->keeps_errno || op->check || !strchr("012a", op->entry) ? 0 : op->entry);
         stretch(quick->results, i, strchr("id", op->code) ? op->code : 0);
     }
+    self->vectorcall = quick_vectorcall;
     return 0;
 }
 
@@ -362,8 +374,8 @@ take_list(struct Quick *quick, int count)
     return PyList_New(count);
 }
 
-/* aligned, that its speed does not hang on what stands before it */
-__attribute__((aligned(64))) PyObject *
+/* One run; the general one takes over where it is no quick one after all. */
+ALWAYS_INLINE PyObject *
 quick_run(Batch *self, PyObject *const *args)
 {
     struct Quick *quick = self->quick;
@@ -407,6 +419,23 @@ quick_run(Batch *self, PyObject *const *args)
     return results;
 }
 
+/* aligned, that its speed does not hang on what stands before it */
+__attribute__((aligned(64))) PyObject *
+quick_vectorcall(PyObject *object, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+{
+    Batch *self = (Batch *)object;
+    const struct Quick *quick = self->quick;
+    if (UNLIKELY(PyVectorcall_NARGS(nargsf) != self->wanted) || UNLIKELY(kwnames != NULL))
+        return batch_vectorcall(object, args, nargsf, kwnames);
+    for (const Named *one = quick->named, *end = one + quick->named_count; one < end; one++)
+        if (UNLIKELY(args[one->place] != one->callable))
+            return batch_vectorcall(object, args, nargsf, kwnames);
+    self->running++;
+    PyObject *result = quick_run(self, args);
+    self->running--;
+    return result;
+}
+
 #else
 
 int
@@ -423,9 +452,9 @@ quick_forget(Batch *self)
 }
 
 PyObject *
-quick_run(Batch *self, PyObject *const *args)
+quick_vectorcall(PyObject *object, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
-    return batch_run(self, args);
+    return batch_vectorcall(object, args, nargsf, kwnames);
 }
 
 #endif

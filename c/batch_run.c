@@ -332,6 +332,10 @@ batch_name_call(Run *run, int failed, int made)
 {
     Batch *self = run->batch;
     PyObject *exception = take_exception();
+    if (!exception) {
+        PyErr_SetString(PyExc_SystemError, "a batch was stopped without an error");
+        return;
+    }
     int before = made, ignored;
     PyObject *results = NULL, *callables = PyTuple_New(self->count), *done = NULL;
     for (int i = 0; callables && i < self->count; i++)
