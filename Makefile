@@ -51,8 +51,9 @@ demo: $(STAMP)
 	@printf '\n=== The same from plain Python, through the registry ===\n'
 	@$(BIN)/python examples/plain_python.py
 
+# In as many processes as there are cores, up to four: half of the time is the compiler's.
 test: $(STAMP)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 $(ARGS)
 
 conformance: $(STAMP)
 	@$(BIN)/python tests/conformance.py $(ARGS)
