@@ -37,8 +37,11 @@ def bind(*arguments: object) -> None:
 
 
 def use(folder: Path, suffix: str, code: str) -> str:
-    """What the code prints in a child that can import the modules in ``folder``."""
-    return run_child(f"{ALONE}\n{code}", str(folder), suffix)
+    """What the code prints in a child that can import the modules in ``folder``.  It runs no compiler, so entries are
+    not compiled there."""
+    strategy = os.environ.get("EPSILON_STRATEGY")
+    named = {"EPSILON_STRATEGY": "registers"} if strategy == "compiled" else {}
+    return run_child(f"{ALONE}\n{code}", str(folder), suffix, **named)
 
 
 # --- real headers ---------------------------------------------------------------------------------------------------
