@@ -79,6 +79,9 @@ def import_file(file: str) -> ModuleType:
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]  # half of it is no module
+        raise
     finally:
         if folder in sys.path:
             sys.path.remove(folder)

@@ -14,8 +14,8 @@ import pytest
 from clib import run_child
 
 import epsilon
-from epsilon import cli, compiler, exported
-from epsilon.elf import read_elf
+from epsilon import cli, compiler, elf, exported
+
 from epsilon.errors import ForeignTypeError
 
 pytestmark = pytest.mark.skipif(not compiler.is_there(), reason="there is no C compiler")
@@ -70,7 +70,8 @@ int main(void)
     printf("%d%d%d %d %d", numbers[0], numbers[1], numbers[2], c_abs(-4), floor_divide_int(7, -2));
     printf(" %d %g %g", (int)shout("abc", 1), place.x, place.y);
     printf(" %d %g %d\\n", apply(successor, 41), value_of(&one), flag_sum(&bits));
-    printf("%d %d %d\\n", floor_divide_int(1, 0), floor_divide_int(2, 0), checked(0));
+    printf("%d ", floor_divide_int(1, 0));
+    printf("%d %d\\n", floor_divide_int(2, 0), checked(0));
     why = mine_stopped();
     printf("%d %d\\n", strstr(why, "ZeroDivisionError: division by zero: (// a b), in floor") != NULL, !mine_stopped());
     checked(-1);
@@ -86,8 +87,8 @@ CALLBACKS = """
   "A greeting, n times."
   (print f"greeting {name}")
   (+ (* "hello " n) name))
-(defcallback add-up :int ((numbers (:array :int n)) (n :size)) :export "add_up" (sum numbers))
-(defcallback split :void ((whole :double) (left (:out :double)) (right (:out :double))) :export "split_it"
+(defcallback add-up :int ((numbers (:in (:array :int :length n))) (n :size)) :export "add_up" (sum numbers))
+(defcallback split :void ((whole :double) (low (:out :double)) (high (:out :double))) :export "split_it"
   #((/ whole 2) (/ whole 2)))
 (defcallback swapped pair ((p pair)) :export "swapped" (pair p.second p.first))
 (defcallback fails :int ((n :int)) :export "fails" :on-error -1 (raise (ValueError f"no {n}")))
@@ -192,7 +193,7 @@ def test_what_stops_a_native_there_is_told_once_until_somebody_asks(natives):
 
 
 def test_natives_need_no_python(natives):
-    needed = read_elf(str(natives / "libmine.so")).needed
+    needed = elf.needed(str(natives / "libmine.so"))
     assert not [name for name in needed if "python" in name]
 
 
@@ -212,10 +213,9 @@ def test_the_header_is_c_and_cplusplus(natives):
 
 
 def test_the_library_has_its_functions_and_no_others(natives):
-    listed = subprocess.run(["nm", "-D", "--defined-only", natives / "libmine.so"], capture_output=True, text=True,
-                            check=True).stdout  # fmt: skip
+    listed = elf.exported_names(str(natives / "libmine.so"))
     wanted = "apply c_abs checked compare_ints flag_sum floor_divide_int mine_stopped move shout value_of".split()
-    assert sorted(line.split()[-1] for line in listed.splitlines()) == wanted
+    assert sorted(listed) == wanted
 
 
 def test_the_bound_library_is_linked_and_found_again(tmp_path):
@@ -245,9 +245,8 @@ def callbacks(tmp_path_factory):
 @embeds
 def test_a_c_program_calls_lisp_from_several_threads(callbacks):
     done = run(linked(callbacks, USES_CALLBACKS))
-    lines = done.stdout.splitlines()
-    assert lines.count("greeting C") == 400
-    assert lines[-1] == "100 100 100 100, 6 2 1 2.5 2.5 8 -1 0"
+    assert done.stdout.count("greeting C") == 400
+    assert done.stdout.splitlines()[-1] == "100 100 100 100, 6 2 1 2.5 2.5 8 -1 0"
 
 
 @embeds
@@ -255,15 +254,15 @@ def test_an_exception_gives_on_error_and_its_traceback_on_stderr(callbacks):
     said = run(linked(callbacks, USES_CALLBACKS)).stderr
     assert "ValueError: no 8" in said
     assert "ValueError: no 9" in said
-    assert 'mine.hy", line 14, in fails' in said
+    assert 'mine.hy", line 13, in fails' in said
 
 
 @embeds
 def test_its_header_has_the_callbacks(callbacks):
     header = (callbacks / "mine.h").read_text(encoding="utf-8")
     assert "/* A greeting, n times. */\nconst char *greet(const char *name, int n);\n" in header
-    assert "int add_up(int *numbers, size_t n);\n" in header
-    assert "void split_it(double whole, double *left, double *right);\n" in header
+    assert "int add_up(const int *numbers, size_t n);\n" in header
+    assert "void split_it(double whole, double *low, double *high);\n" in header
     assert "quiet" not in header
     assert "stopped" not in header
 
@@ -341,7 +340,6 @@ HEAD = "(require epsilon [defnative defcallback defshared])\n"
     ("text", "said"),
     [
         ("(setv x 1)", "there is nothing to export: no native, and no callback with :export"),
-        ("(defnative while :int () 1)", "'while' is a word of C's"),
         ("(defnative mine-stopped :int () 1)", "mine_stopped is what tells C programs why a native stopped"),
         ('(defnative f :int () 1)\n(defcallback g :int () :export "f" 1)', "two functions would have the C name f"),
         ("(defcallback g :int () 1)\n(defnative f :int () (g))", "g is a callback in Python, which C has only if"),
