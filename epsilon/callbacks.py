@@ -103,8 +103,8 @@ def callback(
     """The decorator form of :func:`make_callback`.
 
     ``export`` is the C name by which C programs call it, in a library that ``epsilon compile FILE --shared`` makes of
-    the file (docs/native.md); such a callback lives as long as the process.  ``ForeignTypeError`` if it is no C name, or
-    another callback of the module has it.
+    the file (docs/native.md); such a callback lives as long as the process.  ``ForeignTypeError`` if it is no C name,
+    or another callback of the module has it.
 
     >>> @callback("int", [("in", "int"), ("in", "int")])
     ... def compare_ints(a, b):

@@ -90,6 +90,6 @@ def python_library(what: str) -> tuple[str, str]:
         for place in (folder, os.path.join(folder, sysconfig.get_config_var("MULTIARCH") or "")):
             if os.path.isfile(os.path.join(place, name)):
                 return place, name
-    raise CompilerError(f"{what}: exported callbacks need Python's shared library, and {sys.executable} was built without "
-                        "one, or it is not installed (libpython3-dev, python3-devel; ./configure --enable-shared); "
-                        "natives need no Python")  # fmt: skip
+    raise CompilerError(f"{what}: exported callbacks need Python's shared library, and {sys.executable} was built "
+                        "without one, or it is not installed (libpython3-dev, python3-devel; ./configure "
+                        "--enable-shared); natives need no Python")  # fmt: skip

@@ -1,7 +1,7 @@
 """The callbacks that C programs link against: which there are, and what a library that has them asks Python for.
 
-``epsilon compile FILE --shared`` writes such a library (``native/exporting.py``).  When C calls a function of it for the
-first time, Python is started, if it does not run yet, and asks here for the addresses of the file's callbacks.
+``epsilon compile FILE --shared`` writes such a library (``native/exporting.py``).  When C calls a function of it for
+the first time, Python is started, if it does not run yet, and asks here for the addresses of the file's callbacks.
 """
 
 from __future__ import annotations

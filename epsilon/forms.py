@@ -664,7 +664,9 @@ _WORDS = {
 FOREIGN_TYPE = options("base", "to-foreign", "from-foreign") >> _foreign_type
 CALLBACK_OPTIONS = options("on-error", "thread", "give", "abi")
 #: of ``defcallback`` and of ``defnative``, whose body may become machine code
-BODY_OPTIONS = options("on-error", "thread", "give", "abi", "native", "export") >> (lambda found: _native_options(found))
+BODY_OPTIONS = options("on-error", "thread", "give", "abi", "native", "export") >> (
+    lambda found: _native_options(found)
+)
 NATIVE_OPTIONS = options("critical", "on-error")
 FUNCTION_OPTIONS = options(*OPTIONS)
 STRUCT_OPTIONS = options("packed", "align", "header")

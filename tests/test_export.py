@@ -15,7 +15,6 @@ from clib import run_child
 
 import epsilon
 from epsilon import cli, compiler, elf, exported
-
 from epsilon.errors import ForeignTypeError
 
 pytestmark = pytest.mark.skipif(not compiler.is_there(), reason="there is no C compiler")
@@ -144,8 +143,8 @@ def surroundings(**environment: str) -> dict[str, str]:
 def linked(place: Path, program: str, *options: str) -> str:
     """A C program, linked against the library."""
     (place / "main.c").write_text(program, encoding="utf-8")
-    command = [*CC, "-Wall", "-Wextra", "-Werror", *options, str(place / "main.c"), "-o", str(place / "main"), f"-I{place}"]
-    command += [f"-L{place}", "-lmine", f"-Wl,-rpath,{place}", "-lpthread"]
+    command = [*CC, "-Wall", "-Wextra", "-Werror", *options, str(place / "main.c"), "-o", str(place / "main")]
+    command += [f"-I{place}", f"-L{place}", "-lmine", f"-Wl,-rpath,{place}", "-lpthread"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return str(place / "main")
@@ -199,7 +198,8 @@ def test_natives_need_no_python(natives):
 
 def test_the_header_is_c_and_cplusplus(natives):
     header = (natives / "mine.h").read_text(encoding="utf-8")
-    assert "/* Negative, zero or positive.\n\n   As qsort wants it. * / int injected; / * */\nint compare_ints(" in header
+    doc = "/* Negative, zero or positive.\n\n   As qsort wants it. * / int injected; / * */\n"
+    assert doc + "int compare_ints(int *a, int *b);\n" in header
     assert "struct point {\n    double x;\n    double y;\n};" in header
     assert header.startswith("/* mine.h") and "#ifndef EPSILON_MINE_H\n#define EPSILON_MINE_H\n" in header
     program = '#include "mine.h"\n#include "mine.h"\nint main(void) { return c_abs(0); }\n'
@@ -207,7 +207,7 @@ def test_the_header_is_c_and_cplusplus(natives):
         assert run(linked(natives, program, standard)).stdout == ""
     if shutil.which("c++"):
         (natives / "main.cpp").write_text(program, encoding="utf-8")
-        command = ["c++", "-Wall", "-Wextra", "-Werror", "main.cpp", "-o", "cpp", "-I.", "-L.", "-lmine", "-Wl,-rpath,."]
+        command = ["c++", "-Wall", "-Wextra", "-Werror", "main.cpp", "-o", "cpp", "-L.", "-lmine", "-Wl,-rpath,."]
         subprocess.run(command, cwd=natives, check=True)
         subprocess.run(["./cpp"], cwd=natives, check=True)
 
@@ -288,7 +288,8 @@ except ValueError as error:
 def test_without_its_file_a_callback_gives_on_error(tmp_path):
     source = '(require epsilon [defcallback])\n(defcallback f :int ((n :int)) :export "f" :on-error -9 n)\n'
     assert export(tmp_path, source).returncode == 0
-    program = linked(tmp_path, '#include "mine.h"\n#include <stdio.h>\nint main(void) { printf("%d", f(3)); return 0; }')
+    text = '#include "mine.h"\n#include <stdio.h>\nint main(void) { printf("%d", f(3)); return 0; }\n'
+    program = linked(tmp_path, text)
     assert run(program).stdout == "3"
     (tmp_path / "mine.hy").write_text(source.replace("((n :int))", "((n :string))"), encoding="utf-8")
     done = run(program)
@@ -331,7 +332,7 @@ def test_names_of_callbacks_are_checked_when_they_are_defined():
             return n
 
 
-# --- what cannot be exported --------------------------------------------------------------------------------------------
+# --- what cannot be exported ------------------------------------------------------------------------------------------
 
 HEAD = "(require epsilon [defnative defcallback defshared])\n"
 
@@ -343,7 +344,10 @@ HEAD = "(require epsilon [defnative defcallback defshared])\n"
         ("(defnative mine-stopped :int () 1)", "mine_stopped is what tells C programs why a native stopped"),
         ('(defnative f :int () 1)\n(defcallback g :int () :export "f" 1)', "two functions would have the C name f"),
         ("(defcallback g :int () 1)\n(defnative f :int () (g))", "g is a callback in Python, which C has only if"),
-        ('(defshared c-abs "abs" "libc" :int (n :int))\n(defnative abs :int ((n :int)) (c-abs n))', "would stand before it"),
+        (
+            '(defshared c-abs "abs" "libc" :int (n :int))\n(defnative abs :int ((n :int)) (c-abs n))',
+            "would stand before",
+        ),
         ("(defnative f :int () (unknown 1))", "unknown"),
         ('(defcallback g :long-double () :export "g" 1.0)', "the callback g has a long double"),
         ("(defnative linux :int () 1)", "the compiler's words"),
@@ -371,7 +375,8 @@ def test_a_python_that_cannot_be_embedded_refuses_callbacks_alone(tmp_path, monk
     real = sysconfig.get_config_var
     monkeypatch.setattr(sysconfig, "get_config_var", lambda name: 0 if name == "Py_ENABLE_SHARED" else real(name))
     shared = str(tmp_path / "libmine.so")
-    for name, text in (("export_natives", "(defnative f :int () 1)"), ("export_callbacks", '(defcallback g :int () :export "g" 1)')):
+    texts = {"export_natives": "(defnative f :int () 1)", "export_callbacks": '(defcallback g :int () :export "g" 1)'}
+    for name, text in texts.items():
         (tmp_path / f"{name}.hy").write_text(HEAD + text, encoding="utf-8")
         status = cli.main(["compile", str(tmp_path / f"{name}.hy"), "--shared", shared])
         said = capsys.readouterr()

@@ -44,10 +44,11 @@ def export(modules: Iterable[tuple[str, ModuleType]], shared: str, header: str |
         raise CompilerError(f"{what}: {stopped} is what tells C programs why a native stopped, and no other name")
     files = {file: [name for name, (one, _) in callbacks.items() if one == file] for file, _ in callbacks.values()}
     if len(files) > 1:
-        raise CompilerError(f"{what}: the callbacks of one file go into one library, and these are of {', '.join(files)}")
+        raise CompilerError(f"{what}: a library has the callbacks of one file, and these are of {', '.join(files)}")
     text, links = _text(natives, callbacks, stopped, what)
     prototypes = _prototypes(natives, callbacks)
-    declared = header_text(os.path.basename(header or shared), prototypes, stopped if "epsilon_stop(" in text else "", what)
+    asked = stopped if "epsilon_stop(" in text else ""
+    declared = header_text(os.path.basename(header or shared), prototypes, asked, what)
     status, _, said = compiler.run(["-fsyntax-only", "-std=gnu11", "-w"], declared + proofs(prototypes), what)
     if status:
         raise compiler.refusal(f"{what}: the header", said, status)
@@ -100,8 +101,8 @@ def _check_callback(name: str, one: Export, what: str) -> None:
     if signature is None:
         raise CompilerError(f"{what}: the callback {name} has been closed")
     if signature.abi != "default":
-        raise CompilerError(f"{what}: the callback {name} has the calling convention {signature.abi}, and what is exported "
-                            "has the platform's own")  # fmt: skip
+        raise CompilerError(f"{what}: the callback {name} has the calling convention {signature.abi}, and what is "
+                            "exported has the platform's own")  # fmt: skip
     for part in (signature.result, *signature.parameters):
         if part is not VOID and rules.parameter_type(part) is None:
             raise CompilerError(f"{what}: the callback {name} has a {part.spelling}, which no exported function has")
@@ -158,14 +159,14 @@ class ExportLibrary(Library):
         function, named = callee.function, f"{self.title}: {callee.name}"
         if isinstance(function, _backend.Callback):
             if id(function) not in self.callbacks:
-                raise CompilerError(f"{named} is a callback in Python, which C has only if it is exported, too: :export")
+                raise CompilerError(f"{named} is a callback in Python, which C has only if it has :export, too")
             return self.callbacks[id(function)]
         library = function.declaration.library
         if library is None:
             raise CompilerError(f"{named} has an address here, but no name by which C finds it")
         symbol, _ = library.resolve(function.declaration.symbols)
         if symbol in self.symbols.values():
-            raise CompilerError(f"{named} is a C function, and a native that is exported as {symbol} would stand before it")
+            raise CompilerError(f"{named} is a C function, and a native exported as {symbol} would stand before it")
         path = library.path
         if path is None:
             self.closed = False
@@ -214,7 +215,8 @@ def _text(
     for native in natives:  # and those that they call, of whatever file
         native.read()
         check_callees(native)
-        natives += [one for one in dict.fromkeys(callee.native for callee in native.callees) if one and one not in natives]
+        called = dict.fromkeys(callee.native for callee in native.callees if callee.native is not None)
+        natives += [one for one in called if one not in natives]
     for native in natives:
         library.declare(native, native.name)
     for native in natives:
@@ -281,7 +283,7 @@ def _answer(library: Library, result: Any, value: Any) -> str:
 
 
 def _link(path: str) -> list[str]:
-    """The linker's words for a library that the program must find again: outside of the system's directories by path."""
+    """The linker's words for a library; outside of the system's directories programs find it by its path."""
     folder, name = os.path.split(path)
     words = [f"-L{folder}", f"-l:{name}"] if not _DARWIN else [path]
     usual = folder.startswith(("/lib/", "/usr/lib/", "/lib64", "/usr/lib64")) or folder in ("/lib", "/usr/lib")

@@ -24,9 +24,9 @@ Prototype = namedtuple("Prototype", ["name", "signature", "names", "doc"])
 _INCLUDES = {
     "stdbool.h": "bool",
     "stddef.h": "size_t ptrdiff_t wchar_t",
-    "stdint.h": "int8_t int16_t int32_t int64_t uint8_t uint16_t uint32_t uint64_t intptr_t uintptr_t intmax_t uintmax_t",
-    "sys/types.h": "ssize_t " + " ".join(sorted({*SYSTEM_TYPEDEFS} - {"sa_family_t", "socklen_t", "in_addr_t", "in_port_t",
-                                                                     "rlim_t", "nfds_t", "wint_t"})),
+    "stdint.h": "int8_t int16_t int32_t int64_t uint8_t uint16_t uint32_t uint64_t intptr_t uintptr_t",
+    "sys/types.h": " ".join({"ssize_t", *SYSTEM_TYPEDEFS}
+                            - {*"sa_family_t socklen_t in_addr_t in_port_t rlim_t nfds_t wint_t".split()}),
     "sys/socket.h": "sa_family_t socklen_t",
     "netinet/in.h": "in_addr_t in_port_t",
     "sys/resource.h": "rlim_t",
@@ -37,8 +37,8 @@ _INCLUDES = {
 #: words of C++ that are none in C: a header is for both
 _CPLUSPLUS = frozenset(
     "alignas alignof and and_eq bitand bitor bool catch char16_t char32_t class compl constexpr decltype delete "
-    "explicit export false friend mutable namespace new noexcept not not_eq nullptr operator or or_eq private protected "
-    "public template this throw true try typeid typename using virtual wchar_t xor xor_eq".split()
+    "explicit export false friend mutable namespace new noexcept not not_eq nullptr operator or or_eq private "
+    "protected public template this throw true try typeid typename using virtual wchar_t xor xor_eq".split()
 )
 
 
@@ -78,7 +78,7 @@ class Header(Library):
             bits = "" if field.bits is None else f" : {field.bits}"
             lines.append(f"    {self.spell(field.ctype, identifier(field.name) if field.name else '')}{bits};\n")
         if not written:  # no attribute of C's says where these are
-            lines = ["    /* the members are where Epsilon's own attributes have them */\n", f"    char bytes[{found.size}];\n"]
+            lines = [f"    char bytes[{found.size}]; /* the members are where C itself would not have them */\n"]
             ending = f" __attribute__((aligned({found.alignment})))"
         return f"{found.spelling} {{\n{''.join(lines)}}}{ending};\n"
 
@@ -94,8 +94,8 @@ def header_text(name: str, prototypes: Iterable[Prototype], stopped: str, what: 
     except rules.NativeError as error:
         raise CompilerError(f"{what}: {error}") from None
     if stopped:
-        declared.append("/* What stopped a function on this thread since this was asked last: division by zero, a failed\n"
-                        "   assert and the like. NULL: nothing. The text lasts until the thread asks again. */\n"
+        declared.append("/* What stopped a function on this thread since this was asked last: division by zero, a\n"
+                        "   failed assert and the like. NULL: nothing. The text lasts until the thread asks again. */\n"
                         f"const char *{stopped}(void);\n")  # fmt: skip
     structs = [one for one in library.types if isinstance(one, StructCType)]
     forward = "".join(f"{one.spelling};\n" for one in structs if len(structs) > 1 or one.fields is None)
