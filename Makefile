@@ -6,7 +6,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Debian 12's pip would install hy, which comes as a source archive, by a way that it calls deprecated itself.
 export PIP_USE_PEP517 := 1
 
-.PHONY: help demo test conformance sanitize valgrind bench lint clean
+.PHONY: help demo test conformance sanitize valgrind bench headers lint clean
 
 help:
 	@echo "make demo   drive real C libraries from Hy and Python: qsort, SQLite, OpenSSL, libsndfile, libcurl"
@@ -15,6 +15,7 @@ help:
 	@echo "                  and 5,000 random structs' layouts"
 	@echo "make sanitize     the tests with the C shim under AddressSanitizer and UBSan; make valgrind: a short run under valgrind"
 	@echo "make bench  measure against the hand-written extension, cffi, ctypes and the others"
+	@echo "make headers  what is reached of real headers, against the compiler's own word, ctypesgen and libclang"
 	@echo "make lint   ruff, and the C shim with every warning an error"
 	@echo "make clean  remove what was built, .venv included"
 	@echo "PYTHON=python3.13 before the first run chooses another Python than python3"
@@ -50,8 +51,9 @@ demo: $(STAMP)
 	@printf '\n=== The same from plain Python, through the registry ===\n'
 	@$(BIN)/python examples/plain_python.py
 
+# In as many processes as there are cores, up to four: half of the time is the compiler's.
 test: $(STAMP)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 $(ARGS)
 
 conformance: $(STAMP)
 	@$(BIN)/python tests/conformance.py $(ARGS)
@@ -67,6 +69,10 @@ valgrind: $(STAMP)
 # It installs and builds the peers itself, each apart: one that cannot be had is a row that says so.
 bench: $(STAMP)
 	@$(BIN)/python benchmarks/run.py $(ARGS)
+
+# It installs the peers, and pyelftools, which reads the compiler's debug information for the truth.
+headers: $(STAMP)
+	@$(BIN)/python benchmarks/headers.py $(ARGS)
 
 # setup.py knows the shim's flags; the objects go to a folder of their own, as only the warnings are wanted.
 lint: $(STAMP)

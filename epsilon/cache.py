@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 _MAGIC = b"\nepsilon 1\n"  #: before the digest, at the end of each file
 _DIGEST = 32
 _OWN = hasattr(os, "geteuid")  #: whether files have owners and modes, as POSIX has them
+#: how files are opened for reading: a link is none of ours, and a pipe would keep us waiting, but for O_NONBLOCK
+_FLAGS = os.O_RDONLY
+for _name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):
+    _FLAGS |= getattr(os, _name, 0)
 _numbers = count()
 _private: list[str] = []  #: this process's own directory, where the user's cannot be written
 
@@ -81,6 +85,15 @@ def _make(place: str) -> str | None:
     return None if os.access(place, os.W_OK | os.X_OK) else f"{place} cannot be written"
 
 
+def _serves(place: str) -> bool:
+    """Whether the directory ``place`` is there, the user's alone, and can be written: what is so nearly always."""
+    try:
+        status = os.stat(place)
+    except OSError:
+        return False
+    return stat.S_ISDIR(status.st_mode) and _complaint(place, status) is None and os.access(place, os.W_OK | os.X_OK)
+
+
 def _refuse(reason: str) -> ForeignError:
     return ForeignError(
         f"the cache cannot be used: {reason}; put that right, or name a directory of your own in EPSILON_CACHE"
@@ -96,6 +109,8 @@ def directory() -> str:
     """
     named = os.environ.get("EPSILON_CACHE")
     place = os.path.abspath(named) if named else default_directory()
+    if _serves(place):
+        return place
     reason = _make(place)
     if reason is not None:
         unsafe = os.path.isdir(place) and fault(place)
@@ -135,12 +150,8 @@ def key(*parts: str) -> str:
     system = os.uname() if hasattr(os, "uname") else None
     machine = system.machine if system else ""
     words = (epsilon.__version__, sys.platform, machine, str(sys.maxsize), sys.byteorder, *parts)
-    digest = blake2b(digest_size=20)
-    for word in words:
-        data = word.encode("utf-8", "surrogatepass")
-        digest.update(b"%d:" % len(data))
-        digest.update(data)
-    return digest.hexdigest()
+    data = [word.encode("utf-8", "surrogatepass") for word in words]
+    return blake2b(b"".join([b"%d:%b" % (len(one), one) for one in data]), digest_size=20).hexdigest()
 
 
 def entry(kind: str, key: str) -> str:
@@ -152,9 +163,10 @@ def entry(kind: str, key: str) -> str:
         if not name.strip(".") or not name.replace("_", "").replace("-", "").replace(".", "").isalnum():
             raise ForeignError(f"{name!r} is no name for what is in the cache")
     place = os.path.join(directory(), kind)
-    reason = _make(place) or fault(place)
-    if reason is not None:
-        raise _refuse(reason)
+    if not _serves(place):
+        reason = _make(place) or fault(place)
+        if reason is not None:
+            raise _refuse(reason)
     return os.path.join(place, key)
 
 
@@ -177,16 +189,18 @@ def read(kind: str, key: str) -> bytes | None:
 
 def _read(path: str) -> bytes | None:
     try:
-        # A pipe would keep us waiting, but for O_NONBLOCK.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+        descriptor = os.open(path, _FLAGS)
     except OSError:
         return None
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode) or _complaint(path, status):
-        os.close(descriptor)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or _complaint(path, status):
+            return None
+        whole = os.read(descriptor, status.st_size)  # less than all is not whole, as the seal tells
+    except OSError:
         return None
-    with open(descriptor, "rb") as file:
-        whole = file.read()
+    finally:
+        os.close(descriptor)
     data, seal = whole[: -len(_MAGIC) - _DIGEST], whole[-len(_MAGIC) - _DIGEST :]
     return data if seal == _seal(data, path) else None
 
@@ -194,6 +208,12 @@ def _read(path: str) -> bytes | None:
 def holds(kind: str, key: str) -> bool:
     """Whether ``read`` would give something."""
     return read(kind, key) is not None
+
+
+def find(kind: str, key: str) -> str | None:
+    """The path of what ``read`` would give, for those who have it read: a loader, a linker; or None."""
+    path = entry(kind, key)
+    return path if _read(path) is not None else None
 
 
 def write(kind: str, key: str, data: bytes) -> str:

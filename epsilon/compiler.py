@@ -75,8 +75,8 @@ def _found(word: str) -> str | None:
     folders = [""] if os.path.dirname(word) else (os.environ.get("PATH") or os.defpath).split(os.pathsep)
     for folder in folders:
         path = os.path.join(folder, word)
-        if os.path.isfile(path) and os.access(path, os.X_OK):
-            return os.path.realpath(path)
+        if os.access(path, os.X_OK) and os.path.isfile(path):
+            return path
     return None
 
 
@@ -86,7 +86,8 @@ def is_there() -> bool:
 
 
 def identity() -> str:
-    """Which compiler it is, without running it: command, path, size and time of each program in it, and what it reads.
+    """Which compiler it is, without running it: command, and path, inode, size and time of each program in it, which
+    another one behind the same links does not share; and what it reads.
 
     >>> identity() == identity()
     True
@@ -96,7 +97,7 @@ def identity() -> str:
         path = None if word.startswith("-") else _found(word)
         if path is not None:
             status = os.stat(path)
-            parts.append(f"{path} {status.st_size} {status.st_mtime_ns}")
+            parts.append(f"{path} {status.st_ino} {status.st_size} {status.st_mtime_ns}")
     parts += [f"{name}={os.environ[name]}" for name in _ENVIRONMENT if name in os.environ]
     return "\n".join(parts)
 
@@ -293,12 +294,14 @@ def build(
     kind: str = "library",
     link: Iterable[str] = (),
     depends: Iterable[str] = (),
+    key: str | None = None,
 ) -> str:
     """The path of what the compiler makes of the C ``text``: a shared library, or with ``kind="object"`` an object.
 
     It is built once, for all processes of this user, and found in the cache from then on.  The key covers the text,
     the options, the compiler, Epsilon's version and the platform, but not what the text includes: ``depends`` are
-    the paths of such files, whose size and time the key covers then.  ``what`` begins the message of an error.
+    the paths of such files, whose size and time the key covers then; who knows the ``key`` of all that (``cache.key``)
+    without the text gives it, and finds the library by it.  ``what`` begins the message of an error.
     ``options`` and ``link`` (what stands behind the text: ``-l…``) are checked; the user's ``CFLAGS`` come before them.
 
     Raises ``CompilerError`` with the compiler's words if it refuses the text or is not there, and ``ForeignError`` if
@@ -310,16 +313,20 @@ def build(
     """
     usual, suffix = _KINDS[kind]
     own, behind = checked_options(options), checked_options(link)
-    states = [_state(path) for path in depends]
-    name = cache.key(kind, text, *usual, *own, "link", *behind, identity(), "depends", *states) + suffix
-    if cache.holds(kind, name):
-        return cache.entry(kind, name)
+    if key is None:
+        states = [_state(path) for path in depends]
+        key = cache.key(kind, text, *usual, *own, "link", *behind, identity(), "depends", *states)
+    name = key + suffix
+    path = cache.find(kind, name)
+    if path is not None:
+        return path
     if not command() or _found(command()[0]) is None:  # before the lock: the message is the same for all
         _run(command(), what)
+    path = cache.entry(kind, name)
     with cache.lock(kind, name):
         if not cache.holds(kind, name):  # another process may have built it meanwhile
-            _build(text, [*usual, *flags(), *own], behind, cache.entry(kind, name), what)
-    return cache.entry(kind, name)
+            _build(text, [*usual, *flags(), *own], behind, path, what)
+    return path
 
 
 def _build(text: str, options: Sequence[str], behind: Sequence[str], path: str, what: str) -> None:

@@ -15,6 +15,8 @@ from _thread import RLock
 
 from epsilon import _backend
 from epsilon.errors import CompilerError, ForeignError
+from epsilon.typesystem import WORDS, array_of, bounded
+from epsilon.typesystem.required import Required
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
 if TYPE_CHECKING:
@@ -22,11 +24,21 @@ if TYPE_CHECKING:
     from typing import Any
 
     from epsilon.signatures import Signature
+    from epsilon.typesystem import CType
 
+#: the letter of a conversion → C's type
+TYPES = {
+    "b": "int8_t", "c": "int8_t", "B": "uint8_t", "C": "uint8_t", "h": "int16_t", "H": "uint16_t", "i": "int32_t",
+    "I": "uint32_t", "q": "int64_t", "Q": "uint64_t", "?": "uint8_t", "f": "float", "d": "double", "z": "const char *",
+    "p": "void *", "P": "void *", "y": "void *", "Y": "void *",
+}  # fmt: skip
+_MOST_PARAMETERS = 64
 KIND = _backend.ENTRIES
 _lock = RLock()
-#: shape → the address of its entries
+#: shape → the address of its entries, once it was asked for
 _loaded: dict[str, int] = {}
+#: library → what it was opened as
+_opened: dict[str, Any] = {}
 #: shape → (library, number in it), as the index of the cache has it; None until it was read
 _index: dict[str, tuple[str, int]] | None = None
 #: why nothing can be compiled here, once that is known
@@ -67,9 +79,60 @@ def prepare(signature: Signature) -> None:
             reasons[signature] = "it is more than its values"
 
 
-def _shape(signature: Signature) -> tuple[str, str]:
-    from epsilon.trampolines import shape_of
+def shape_of(signature: Signature, eightbytes: bool) -> tuple[str, str]:
+    """The shape of a signature, and an empty str; or an empty str, and why it has no compiled entry.
 
+    >>> from epsilon.signatures import Signature
+    >>> shape_of(Signature("int", ["double", "string"]), True)
+    ('i(d,z)', '')
+    >>> shape_of(Signature("void", [("out", "int")]), True)
+    ('', 'parameter 1, int *, is more than a value')
+    """
+    if signature.variadic:
+        return "", "it is variadic"
+    if signature.abi != "default":
+        return "", f"its calling convention is {signature.abi}"
+    if len(signature.parameters) > _MOST_PARAMETERS:
+        return "", f"it has more than {_MOST_PARAMETERS} parameters"
+    parameters = signature.parameters
+    if any(array_of(one) is not None for one in parameters) or bounded(signature.result, parameters):
+        return "", "its arrays are prepared in Python"
+    letters = []
+    for index, parameter in enumerate((signature.result, *signature.parameters)):
+        letter, reason = _letter(parameter, index == 0, eightbytes)
+        if reason:
+            which = f"parameter {index}" if index else "the result"
+            return "", f"{which}, {parameter.spelling}, {reason}"
+        letters.append(letter)
+    return f"{letters[0]}({','.join(letters[1:])})", ""
+
+
+def _letter(ctype: CType, result: bool, eightbytes: bool) -> tuple[str, str]:
+    code = ctype.converter.code
+    if code == "s":
+        if not eightbytes:
+            return "", "is a struct by value, which is compiled on x86-64 only"
+        classes = "M" if ctype.size > 16 else ctype.classes
+        if ctype.alignment > 8 or not classes.strip("IS") == ("M" if classes == "M" else "") or not ctype.size:
+            return "", "is a struct that is passed in a way of its own"
+        return f"s{ctype.size}{classes}", ""
+    if isinstance(ctype, Required):
+        return "", "refuses NULL"
+    if ctype.converter.owned:
+        return "", "is the caller's to free" if result else "is C's to free"
+    if code == "v" and result:
+        return code, ""
+    if code not in TYPES or (result and code in "yY"):
+        return "", "is more than a value" if code in "<>=x" else "is a type that is not compiled"
+    return code, ""
+
+
+def made_for(layout: dict[str, int]) -> str:
+    """What a library says that it was made for: a version of Python and a shim, as a short word."""
+    return " ".join(str(value) for value in layout.values())
+
+
+def _shape(signature: Signature) -> tuple[str, str]:
     if not layout():
         return "", hindrance() or ""
     return shape_of(signature, bool(layout()["EIGHTBYTES"]))
@@ -77,7 +140,6 @@ def _shape(signature: Signature) -> tuple[str, str]:
 
 def _name() -> str:
     from epsilon import cache
-    from epsilon.trampolines import made_for
 
     return cache.key("index", made_for(layout()))
 
@@ -92,8 +154,12 @@ def _find(shape: str) -> int:
         _index = _read_index()
     if shape not in _index:
         return 0
-    _load(_index[shape][0])
-    return _loaded.get(shape, 0)
+    library, number = _index[shape]
+    opened = _opened.get(library) or _open(library)
+    if opened is None:
+        return 0
+    _loaded[shape] = _address(opened, f"epsilon_entry_{number}")
+    return _loaded[shape]
 
 
 def _read_index() -> dict[str, tuple[str, int]]:
@@ -107,31 +173,31 @@ def _read_index() -> dict[str, tuple[str, int]]:
     return found
 
 
-def _load(library: str) -> None:
-    """Open a library of the cache, and note all that it has; nothing of one that is not whole or not this user's."""
-    import _cffi_backend
+def _open(library: str) -> Any:
+    """Open a library of the cache; None, and nothing of it is in the index any more, if it is not whole or not this
+    user's."""
+    import _cffi_backend as cffi
 
     from epsilon import cache, loader
-    from epsilon.trampolines import made_for
 
-    shapes = sorted((number, shape) for shape, (name, number) in _index.items() if name == library)
-    if not cache.holds("library", library):
-        for _, shape in shapes:
+    path = cache.find("library", library)
+    if path is None:
+        for shape in [shape for shape, (name, _) in _index.items() if name == library]:
             del _index[shape]
-        return
-    ffi = _cffi_backend.FFI()
-    opened = _cffi_backend.load_library(loader.load(cache.entry("library", library)))
-
-    def address(name: str) -> Any:
-        return opened.load_function(ffi.typeof("void *"), name)
-
-    said = ffi.string(ffi.cast("char *", address("epsilon_made_for")))
-    if said.decode() != made_for(layout()) or not _backend.shim.lend(
-        int(ffi.cast("uintptr_t", address("epsilon_begin")))
-    ):
+        return None
+    opened = cffi.load_library(loader.load(path))
+    said = cffi.string(opened.load_function(cffi.new_pointer_type(WORDS["char"].backend), "epsilon_made_for"))
+    if said.decode() != made_for(layout()) or not _backend.shim.lend(_address(opened, "epsilon_begin")):
         raise CompilerError(f"{library} was made for another shim or another Python")
-    for number, shape in shapes:
-        _loaded[shape] = int(ffi.cast("uintptr_t", address(f"epsilon_entry_{number}")))
+    _opened[library] = opened
+    return opened
+
+
+def _address(opened: Any, name: str) -> int:
+    import _cffi_backend as cffi
+
+    word = WORDS["uintptr"].backend
+    return int(cffi.cast(word, opened.load_function(cffi.new_pointer_type(word), name)))
 
 
 def hindrance() -> str | None:

@@ -10,72 +10,11 @@ same.  It is written from the signature's *shape*: the letters of its conversion
 
 from __future__ import annotations
 
-from epsilon.typesystem import array_of, bounded
-from epsilon.typesystem.required import Required
+from epsilon.entries import TYPES, made_for
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-    from epsilon.signatures import Signature
-    from epsilon.typesystem import CType
-
-#: the letter of a conversion → C's type
-_TYPES = {
-    "b": "int8_t", "c": "int8_t", "B": "uint8_t", "C": "uint8_t", "h": "int16_t", "H": "uint16_t", "i": "int32_t",
-    "I": "uint32_t", "q": "int64_t", "Q": "uint64_t", "?": "uint8_t", "f": "float", "d": "double", "z": "const char *",
-    "p": "void *", "P": "void *", "y": "void *", "Y": "void *",
-}  # fmt: skip
-_MOST_PARAMETERS = 64
-
-
-def shape_of(signature: Signature, eightbytes: bool) -> tuple[str, str]:
-    """The shape of a signature, and an empty str; or an empty str, and why it has no compiled entry.
-
-    >>> from epsilon.signatures import Signature
-    >>> shape_of(Signature("int", ["double", "string"]), True)
-    ('i(d,z)', '')
-    >>> shape_of(Signature("void", [("out", "int")]), True)
-    ('', 'parameter 1, int *, is more than a value')
-    """
-    if signature.variadic:
-        return "", "it is variadic"
-    if signature.abi != "default":
-        return "", f"its calling convention is {signature.abi}"
-    if len(signature.parameters) > _MOST_PARAMETERS:
-        return "", f"it has more than {_MOST_PARAMETERS} parameters"
-    parameters = signature.parameters
-    if any(array_of(one) is not None for one in parameters) or bounded(signature.result, parameters):
-        return "", "its arrays are prepared in Python"
-    letters = []
-    for index, parameter in enumerate((signature.result, *signature.parameters)):
-        letter, reason = _letter(parameter, index == 0, eightbytes)
-        if reason:
-            which = f"parameter {index}" if index else "the result"
-            return "", f"{which}, {parameter.spelling}, {reason}"
-        letters.append(letter)
-    return f"{letters[0]}({','.join(letters[1:])})", ""
-
-
-def _letter(ctype: CType, result: bool, eightbytes: bool) -> tuple[str, str]:
-    code = ctype.converter.code
-    if code == "s":
-        if not eightbytes:
-            return "", "is a struct by value, which is compiled on x86-64 only"
-        classes = "M" if ctype.size > 16 else ctype.classes
-        if ctype.alignment > 8 or not classes.strip("IS") == ("M" if classes == "M" else "") or not ctype.size:
-            return "", "is a struct that is passed in a way of its own"
-        return f"s{ctype.size}{classes}", ""
-    if isinstance(ctype, Required):
-        return "", "refuses NULL"
-    if ctype.converter.owned:
-        return "", "is the caller's to free" if result else "is C's to free"
-    if code == "v" and result:
-        return code, ""
-    if code not in _TYPES or (result and code in "yY"):
-        return "", "is more than a value" if code in "<>=x" else "is a type that is not compiled"
-    return code, ""
-
 
 # --- the text ---------------------------------------------------------------------------------------------------------
 
@@ -437,11 +376,6 @@ static PyObject *general(PARAMETERS) { return api.general(self, args, nargsf, kw
 """
 
 
-def made_for(layout: Mapping[str, int]) -> str:
-    """What a library says that it was made for: a version of Python and a shim, as a short word."""
-    return " ".join(str(value) for value in layout.values())
-
-
 def source(shapes: Iterable[str], layout: Mapping[str, int]) -> str:
     """The C of the entries of these shapes: ``epsilon_entry_0`` and so on, in their order."""
     from epsilon.compiler import literal
@@ -497,7 +431,7 @@ def _size(letter: str) -> int:
 def _c_type(letter: str, structs: dict[str, str]) -> str:
     """C's type; of a struct, one that is passed as it is: of its size and its eightbytes (System V §3.2.3)."""
     if letter[0] != "s":
-        return _TYPES[letter]
+        return TYPES[letter]
     if letter not in structs:
         left, parts = _size(letter), []
         for index, kind in enumerate(letter.lstrip("s0123456789")):

@@ -129,6 +129,32 @@ def test_another_compiler_of_the_same_name_is_another_compiler(monkeypatch, tmp_
     assert compiler.identity() != before
 
 
+def test_another_compiler_behind_the_same_link_is_another_compiler(monkeypatch, tmp_path):
+    """Of the same size and time, even: package managers give all files one time."""
+    for name in ("one", "two"):
+        (tmp_path / name).write_text(f'#!/bin/sh\n# {name}\nexec cc "$@"\n')
+        (tmp_path / name).chmod(0o755)
+        os.utime(tmp_path / name, (1, 1))
+    (tmp_path / "linked-cc").symlink_to("one")
+    monkeypatch.setenv("CC", "linked-cc")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    before = compiler.identity()
+    assert compiler.identity() == before
+    (tmp_path / "linked-cc").unlink()
+    (tmp_path / "linked-cc").symlink_to("two")
+    assert compiler.identity() != before
+
+
+def test_who_knows_the_key_finds_the_library_without_the_text(place, counted):
+    key = cache.key("a test", "of keys")
+    assert cache.find("library", key + ".so") is None
+    path = compiler.build(FIVE, what="five", key=key)
+    assert cache.find("library", key + ".so") == path and five(path) == 5
+    assert compiler.build("this is not looked at", what="five", key=key) == path and counted() == 1
+    Path(path).write_bytes(Path(path).read_bytes()[:-1])
+    assert cache.find("library", key + ".so") is None
+
+
 def test_cc_and_cflags_are_respected(place, monkeypatch):
     monkeypatch.setenv("CC", "cc '-DWORDS=two words'")
     monkeypatch.setenv("CFLAGS", "-DANSWER=5")
@@ -181,6 +207,8 @@ def test_no_name_leads_out_of_the_cache(place, name):
     for kind, key in (("facts", name), (name, "one")):
         with pytest.raises(epsilon.ForeignError, match="no name for what is in the cache"):
             cache.write(kind, key, b"")
+        with pytest.raises(epsilon.ForeignError, match="no name for what is in the cache"):
+            cache.find(kind, key)
 
 
 def test_the_directory_is_the_users_alone(place):

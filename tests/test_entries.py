@@ -357,7 +357,7 @@ def test_options_callbacks_and_ends_are_as_ever(place):
     ],
 )
 def test_what_is_not_compiled_has_a_reason(result, parameters, reason):
-    assert trampolines.shape_of(epsilon.Signature(result, parameters), True) == ("", reason)
+    assert entries.shape_of(epsilon.Signature(result, parameters), True) == ("", reason)
 
 
 def test_no_shape_is_more_than_letters():
@@ -365,7 +365,7 @@ def test_no_shape_is_more_than_letters():
     library = epsilon.lib_open("libc").declare(
         "struct evil_name_in_c { int a; }; int abs(struct evil_name_in_c *p, struct evil_name_in_c q);"
     )
-    shape, _ = trampolines.shape_of(library.abs.signature, True)
+    shape, _ = entries.shape_of(library.abs.signature, True)
     assert shape == "i(p,s4I)"
     assert "evil" not in trampolines.source([shape], entries.layout())
 

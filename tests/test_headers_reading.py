@@ -584,9 +584,9 @@ def test_scanf_is_linked_by_the_name_that_the_header_gives_it():
 def test_the_compiled_text_is_the_headers_own(structs):
     """The same structs, read from the facts, hold what C writes into them."""
     library = epsilon.lib_open(compile_c(f"{STRUCTS}\nvoid fill(struct plain *p) {{ p->c = 7; p->d = 2.5; }}"))
-    plain = epsilon.define_c_struct_auto("plain", structs.records["struct plain"].definition)
-    one = plain()
-    library.bind("void fill(struct plain *p)")(one)
+    definition = structs.records["struct plain"].definition.replace("struct plain", "struct read_plain")
+    one = epsilon.define_c_struct_auto("read_plain", definition)()
+    library.bind("void fill(struct read_plain *p)")(one)
     assert (one.c, one.d) == (7, 2.5)
 
 

@@ -212,7 +212,7 @@ def test_a_view_keeps_its_memory(point):
     assert view.x == 5 and len(others) == 100
 
 
-@pytest.mark.parametrize("what", [None, 5, "text", b"bytes", bytearray(4), [], object()], ids=repr)
+@pytest.mark.parametrize("what", [None, 5, "text", b"bytes", bytearray(4), [], object()], ids=lambda what: type(what).__name__)
 def test_freeing_what_was_never_allocated(what):
     with pytest.raises(epsilon.ForeignMemoryError, match="was not allocated by foreign_alloc"):
         foreign_free(what)

@@ -344,6 +344,31 @@ def test_the_natives_of_a_file_are_one_library(monkeypatch):
 
 
 @compiled
+def test_a_damaged_library_of_natives_is_built_again(monkeypatch, tmp_path):
+    monkeypatch.setenv("EPSILON_CACHE", str(tmp_path / "cache"))
+    text = "f = define('int f(int a)', '(+ a 1)')\ng = define('int g(int a)', '(// 7 a)')"
+    assert load(text, "damaged.hy")["g"](2) == 3
+    (path,) = (tmp_path / "cache" / "library").glob("*.so")
+    for damage in (path.read_bytes()[:1000], b"", b"\x7fELF of another\n" * 100):
+        path.unlink()  # what is in its place is not what this process has mapped
+        path.write_bytes(damage)
+        assert load(text, "damaged.hy")["f"](1) == 2
+        assert [path] == list((tmp_path / "cache" / "library").glob("*.so")) and path.stat().st_size > 2000
+    path.parent.chmod(0o777)
+    with pytest.raises(ForeignError, match="can be written by other users"):
+        load(text, "damaged.hy")["f"](1)
+
+
+def test_only_natives_that_can_stop_are_told_how():
+    code = ("import epsilon\nfrom epsilon.native import building\n"
+            "f = epsilon.define_native('int f(int a)', '(+ a 1)')\nprint(f(1), len(building._stop))\n"
+            "g = epsilon.define_native('int g(int a)', '(// 7 a)')\nprint(g(2))\n"
+            "try: g(0)\nexcept ZeroDivisionError as error: print(error, len(building._stop))")  # fmt: skip
+    said = run_child(code).splitlines()
+    assert said[:2] == ["2 0", "3"] and said[2].endswith(", in g (<string>:1) 1")
+
+
+@compiled
 def test_what_a_name_means_is_part_of_the_key():
     text = "K = {}\nf = define('int f(struct keyed *p)', '(+ K (. p b))')\n"
     for number in (1, 2):
@@ -415,12 +440,13 @@ def test_import_epsilon_imports_nothing_of_natives():
 
 @compiled
 @pytest.mark.skipif(not shutil.which("readelf"), reason="readelf (binutils) is not installed")
-def test_the_debug_lines_are_those_of_lisp():
+def test_the_debug_lines_are_those_of_lisp(monkeypatch):
+    paths, load_file = [], building.loader.load
+    monkeypatch.setattr(building.loader, "load", lambda path: paths.append(path) or load_file(path))
     name = "lines of lisp.hy"
     space = load("f = define('int f(int a)', '''(setv b (+ a 1))\n(while (< b 10)\n  (+= b 3))\n\n\nb''')", name)
     space["f"].address  # noqa: B018
-    path = building._kept[-1].path
-    told = subprocess.run(["readelf", "--debug-dump=decodedline", path], capture_output=True, text=True, check=True)
+    told = subprocess.run(["readelf", "--debug-dump=decodedline", *paths], capture_output=True, text=True, check=True)
     lines = {int(found) for found in re.findall(r"^lines of lisp.hy\s+(\d+)", told.stdout, re.M)}
     assert {1, 2, 3, 6} <= lines and max(lines) == 6
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import _cffi_backend as cffi
 
-from epsilon import _backend, cache, compiler
+from epsilon import _backend, cache, compiler, loader
 from epsilon.callbacks import make_callback
 from epsilon.errors import CompilerError, ForeignTypeError, ForeignValueError
 from epsilon.functions import Declaration
@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 
 _ADDRESSES = cffi.new_pointer_type(WORDS["uintptr"].backend)
 _LOAD = cffi.new_function_type((_ADDRESSES,), cffi.new_void_type())
+_TEXT = cffi.new_pointer_type(WORDS["char"].backend)
+#: what ``clibrary`` puts before the natives in their table: ``epsilon_load``, and whether it is to have ``stop``
+_BEFORE = 2
+
+
 def _writer() -> str:
     """Which code writes the text of natives: as long as it is worked on, the version of Epsilon does not say it."""
     found = []
@@ -329,8 +334,7 @@ def _build(natives: list[Native]) -> None:
     imports = _imports(natives)
     if path is None:
         text = _text(natives, imports)
-        path = compiler.build(text, what=_what(natives), options=_options(), link=["-lm"])
-        cache.write("natives", key, os.path.basename(path).encode())
+        path = compiler.build(text, what=_what(natives), options=_options(), link=["-lm"], key=key)
     _load(path, natives, imports)
 
 
@@ -347,10 +351,7 @@ def _what(natives: list[Native]) -> str:
 
 def _cached(key: str) -> str | None:
     """The path of the library that was built of the same natives before, if it is still whole."""
-    name = cache.read("natives", key)
-    if name is None or not cache.holds("library", name.decode()):
-        return None
-    return cache.entry("library", name.decode())
+    return cache.find("library", key + ".so")
 
 
 def _key(natives: list[Native]) -> str:
@@ -473,14 +474,16 @@ def _is_bad(callee: Callee) -> bool:
 
 def _load(path: str, natives: list[Native], imports: list[Any]) -> None:
     """Load a library: tell it the addresses that it calls, and read those of its natives."""
-    library = compiler.load(path)
+    try:
+        library = cffi.load_library(loader.load(path))
+    except OSError as error:
+        raise CompilerError(f"{_what(natives)}: {path} cannot be loaded: {error}") from None
     _kept.append(library)
-    addresses = [stop_address(), *(_lasting_address(function) for function in imports)]
+    table = library.load_function(_ADDRESSES, "epsilon_natives")
+    addresses = [stop_address() if table[1] else 0, *(_lasting_address(function) for function in imports)]
     given = cffi.newp(cffi.new_array_type(_ADDRESSES, len(addresses)), addresses)
-    load = cffi.cast(_LOAD, library.address("epsilon_load"))
-    load(given)
-    table = cffi.cast(_ADDRESSES, library.address("epsilon_natives"))
-    for index, native in enumerate(natives):
+    cffi.cast(_LOAD, table[0])(given)
+    for index, native in enumerate(natives, _BEFORE):
         native.address = table[index]
 
 
@@ -548,21 +551,21 @@ def stop_address() -> int:
     """The callback that natives call before they end with an error: what it raises, the enclosing call raises."""
     with _lock:
         if not _stop:
-            text = ("string", {"errors": "replace"})
-            _stop.append(make_callback(_raise, "void", [text, text, text, text, "int"]))
-            words = [cffi.new_pointer_type(WORDS["char"].backend)] * 4
-            _stop.append(cffi.new_function_type((*words, WORDS["int"].backend), cffi.new_void_type()))
+            _stop.append(make_callback(_raise, "void", ["uintptr", "uintptr", "uintptr", "uintptr", "int"]))
     return _stop[0].address
 
 
 def stop(error: str, text: str, name: str, file: str, line: int) -> None:
     """What the interpreter does for ``epsilon_stop``: the same, by way of C."""
-    address = stop_address()
-    cffi.cast(_stop[1], address)(*(word.encode("utf-8", "replace") for word in (error, text, name, file)), line)
+    kind = cffi.new_function_type((*[_TEXT] * 4, WORDS["int"].backend), cffi.new_void_type())
+    cffi.cast(kind, stop_address())(*(word.encode("utf-8", "replace") for word in (error, text, name, file)), line)
 
 
-def _raise(error: str, text: str, name: str, file: str, line: int) -> None:
-    """Raise the error of a native, with its Lisp line in the traceback."""
+def _raise(error: int, text: int, name: int, file: int, line: int) -> None:
+    """Raise the error of a native, with its Lisp line in the traceback; the words are the addresses of C strings."""
+    error, text, name, file = (
+        cffi.string(cffi.cast(_TEXT, word)).decode("utf-8", "replace") for word in (error, text, name, file)
+    )
     found = _ERRORS[error](f"{text}, in {name} ({file}:{line})")
     code = compile("\n" * (line - 1) + "raise error", file, "exec").replace(co_name=name)
     exec(code, {"error": found, "__name__": name})

@@ -1,7 +1,8 @@
 """The C text of a library of natives: what they use is declared, they are defined, and told what they call.
 
 No header is included: what ``size_t`` is, is said here, which saves the compiler most of its time.  C functions are
-called through pointers that ``epsilon_load`` fills, for a library in the cache knows no addresses.
+called through pointers that ``epsilon_load`` fills, for a library in the cache knows no addresses.  ``epsilon_natives``
+is all that is looked up in the library: ``epsilon_load``, whether ``epsilon_stop`` is ever called, and the natives.
 """
 
 from __future__ import annotations
@@ -157,7 +158,8 @@ class Library:
         pointers = self.imported()
         fill = "".join(f"    {name} = addresses[{self.slots.get(id(callee.function), 0)}];\n"
                        for callee, name in self.imports.values())  # fmt: skip
-        table = ", ".join(f"(void *){name}" for name in self.natives.values())
+        stops = int(any("epsilon_stop(" in text for text in (*self.helpers.values(), *self.functions)))
+        table = ", ".join(f"(void *){name}" for name in ("epsilon_load", stops, *self.natives.values()))
         title = self.title.replace("*/", "* /").replace("\n", " ")
         parts = [
             f"/* {title} */",
@@ -173,8 +175,8 @@ class Library:
             return "\n".join(parts)
         parts += [
             '#line 1 "natives"',
-            f"void *const epsilon_natives[] = {{{table}}};",
+            "static void epsilon_load(void *const *addresses)\n{\n    epsilon_stop = addresses[0];\n" + fill + "}",
             "",
-            "void epsilon_load(void *const *addresses)\n{\n    epsilon_stop = addresses[0];\n" + fill + "}",
+            f"void *const epsilon_natives[] = {{{table}}};",
         ]
         return "\n".join(parts) + "\n"
