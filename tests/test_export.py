@@ -231,6 +231,42 @@ def test_the_bound_library_is_linked_and_found_again(tmp_path):
     assert run(linked(tmp_path, program)).stdout == "102"
 
 
+HARD = """
+(require epsilon [defnative define-c-struct define-c-union])
+(define-c-struct node (next (:pointer node)) (value :wchar) (f (:function :int ((:pointer node))))
+  (names (:array :string 3)))
+(define-c-struct outer (n node) (size :ssize) (back (:pointer outer)))
+(define-c-union either (i :int) (d :double))
+(define-c-struct odd (a :char) (b :int :offset 8))
+(define-c-struct wide (a :char) (b :int) :align 32)
+(define-c-struct tight (a :char) (b :int) :packed True :align 2)
+(defnative f :int ((o (:pointer outer)) (class :int) (e (:pointer either)))
+  "Line one ??/
+
+  and \u2028 another"
+  class)
+(defnative g :int ((o (:pointer odd)) (w (:pointer wide)) (t (:pointer tight))) t.b)
+(defnative h :uint64 ((a :uint64)) :on-error 18446744073709551615 (// a 0))
+"""
+USES_HARD = """
+#include "mine.h"
+#include "mine.h"
+int main(void)
+{
+    struct tight t = {1, 7};
+    struct wide w = {1, 2};
+    return f(0, 3, 0) == 3 && g(0, &w, &t) == 7 && h(1) == UINT64_MAX && sizeof w == 32 ? 0 : 1;
+}
+"""
+
+
+def test_the_header_has_every_layout(tmp_path):
+    done = export(tmp_path, HARD)
+    assert done.returncode == 0, done.stderr
+    for standard in ("-std=c99", "-std=gnu17"):
+        run(linked(tmp_path, USES_HARD, standard))
+
+
 # --- callbacks --------------------------------------------------------------------------------------------------------
 
 
@@ -282,6 +318,26 @@ except ValueError as error:
     print(error)
 """
     assert run_child(code, str(callbacks / "libmine.so")) == "greeting Python\ngreeting itself\nno 5\n"
+
+
+@embeds
+def test_without_its_file_a_callback_of_any_type_gives_on_error(tmp_path):
+    answers = {"a int64": -(2**63), "b uint64": 2**64 - 1, "c float": 1.5, "d double": "float('-inf')", "e bool": True,
+               "f int8": -1, "g string": "'none'"}  # fmt: skip
+    source = "import epsilon\n" + "".join(
+        f"@epsilon.callback('{word[2:]}', [], on_error={value}, export='{word[0]}')\ndef {word[0]}(): return None\n"
+        for word, value in answers.items()
+    )
+    done = export(tmp_path, source, "mine.py")
+    assert done.returncode == 0, done.stderr
+    text = """#include "mine.h"\n#include <math.h>\n#include <stdio.h>
+int main(void) { printf("%d%d%d%d%d%d %s", a() == INT64_MIN, b() == UINT64_MAX, c() == 1.5f, d() == -INFINITY, e(),
+                        f() == -1, g() ? g() : "zero"); return 0; }
+"""
+    program = linked(tmp_path, text)
+    assert run(program).stdout == "111111 zero"
+    (tmp_path / "mine.py").unlink()
+    assert run(program).stdout == "111111 zero"
 
 
 @embeds

@@ -15,7 +15,6 @@ from types import ModuleType
 from typing import Any
 
 from epsilon import _backend, cache, compiler, embedding
-from epsilon.compiler import literal
 from epsilon.errors import CompilerError, ForeignError
 from epsilon.exported import Export, c_name, exports_of
 from epsilon.native import rules
@@ -36,7 +35,7 @@ def export(modules: Iterable[tuple[str, ModuleType]], shared: str, header: str |
     Raises ``CompilerError`` where there is nothing to export, two functions have one name, a native cannot do without
     Python, or the compiler or the linker refuses.
     """
-    what = f"epsilon compile --shared {shared}"
+    what = os.path.basename(shared)
     natives, callbacks = _collect(modules, what)
     stem = re.sub(r"\W", "_", os.path.basename(shared).split(".")[0].removeprefix("lib"), flags=re.ASCII) or "library"
     stopped = f"{stem if not stem[0].isdigit() else '_' + stem}_stopped"
@@ -272,11 +271,19 @@ def _answer(library: Library, result: Any, value: Any) -> str:
         return ""
     plain = rules.plain(result)
     if isinstance(plain, (Boolean, Integer)) and isinstance(value, int):
+        value = int(value)
         number = f"{value}ULL" if value > 0 else f"-{-value - 1}LL - 1" if value < 0 else "0"
         return f" ({library.spell(result)})({number})"
     if isinstance(plain, Real) and isinstance(value, (int, float)):
-        return f" ({library.spell(result)})__builtin_strtod({literal(repr(float(value)))}, (void *)0)"
+        return f" ({library.spell(result)}){_float(float(value))}"
     return f" ({library.spell(result)}){{0}}"
+
+
+def _float(value: float) -> str:
+    """A float as C text, exactly."""
+    if value != value:
+        return '__builtin_nan("")'
+    return value.hex() if value - value == 0 else f"{'-' if value < 0 else ''}__builtin_inf()"
 
 
 # --- the files --------------------------------------------------------------------------------------------------------

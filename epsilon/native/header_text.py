@@ -68,10 +68,13 @@ class Header(Library):
         ending, written = "", bool(found.fields)
         if not is_plain(found):
             members = [Member(field.name, field.ctype, field.bits) for field in found.fields]
-            packed = place(found.kind, members, Rules(packed=True))
-            starts = [field.offset * 8 + field.shift for field in found.fields]
-            written = packed.bits == starts and packed.size == found.size
-            ending = f" __attribute__((packed, aligned({found.alignment})))" if written else ""
+            own = found.size, found.alignment, [field.offset * 8 + field.shift for field in found.fields]
+            ways = {
+                word: place(found.kind, members, Rules(bool(word), 0, found.alignment)) for word in ("", "packed, ")
+            }
+            fitting = [word for word, placed in ways.items() if (placed.size, placed.alignment, placed.bits) == own]
+            written = bool(fitting)
+            ending = f" __attribute__(({fitting[0]}aligned({found.alignment})))" if written else ""
         lines = []
         for field in found.fields:
             self.complete(field.ctype)
