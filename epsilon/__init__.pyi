@@ -293,6 +293,7 @@ def callback(
     thread: _Thread = "any",
     give: bool = False,
     abi: _Abi | None = None,
+    export: str | None = None,
 ) -> Callable[[Callable[..., Any]], Callback]: ...
 def make_callback(
     function: Callable[..., Any],

@@ -13,7 +13,7 @@ from typing import Any
 
 import epsilon
 from epsilon import functions, structs
-from epsilon.callbacks import call_async, make_callback
+from epsilon.callbacks import call_async, exported_callback, make_callback
 from epsilon.functions import shared_call
 from epsilon.libraries import define_library, library_for
 from epsilon.memory import (
@@ -108,6 +108,7 @@ def callback(
     abi: Any = "default",
     thread: Any = "any",
     give: bool = False,
+    export: Any = None,
 ) -> Callable:
     """``defcallback``: a decorator that makes a function one that C can call as it is declared.  Frozen.
 
@@ -119,8 +120,13 @@ def callback(
     >>> list(numbers)
     [1, 2, 3]
     """
-    _, signature, _ = functions.read_declaration(declaration, None, None, special, abi)
-    return lambda body: make_callback(body, signature, on_error=on_error, thread=thread, give=give)
+    _, signature, names = functions.read_declaration(declaration, None, None, special, abi)
+
+    def make(body: Callable) -> Any:
+        made = make_callback(body, signature, on_error=on_error, thread=thread, give=give)
+        return made if export is None else exported_callback(made, export, names, on_error)
+
+    return make
 
 
 def native(

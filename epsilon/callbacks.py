@@ -98,8 +98,13 @@ def callback(
     thread: Any = "any",
     give: bool = False,
     abi: Any = None,
+    export: Any = None,
 ) -> Callable[[Callable[..., Any]], Any]:
     """The decorator form of :func:`make_callback`.
+
+    ``export`` is the C name by which C programs call it, in a library that ``epsilon compile FILE --shared`` makes of
+    the file (docs/native.md); such a callback lives as long as the process.  ``ForeignTypeError`` if it is no C name,
+    or another callback of the module has it.
 
     >>> @callback("int", [("in", "int"), ("in", "int")])
     ... def compare_ints(a, b):
@@ -107,9 +112,22 @@ def callback(
     >>> compare_ints(3, 1)      # from Python it is the function that it was
     2
     """
-    return lambda function: make_callback(
-        function, result, parameters, on_error=on_error, thread=thread, give=give, abi=abi
-    )
+
+    def make(function: Callable[..., Any]) -> Any:
+        made = make_callback(function, result, parameters, on_error=on_error, thread=thread, give=give, abi=abi)
+        return made if export is None else exported_callback(made, export, None, on_error)
+
+    return make
+
+
+def exported_callback(made: Any, export: Any, names: Any, on_error: Any) -> Any:
+    """Note that C programs call a callback by a name; ``names`` are its parameters', or None for the function's own."""
+    from epsilon import exported
+
+    if names is None:
+        code = getattr(made.callable, "__code__", None)
+        names = () if code is None else code.co_varnames[: code.co_argcount]
+    return exported.export(export, made, names, on_error)
 
 
 def run_pending(timeout: float | None = 0) -> int:

@@ -69,9 +69,12 @@ def add_compile(subcommands: Any) -> None:
         "compile",
         help="build the compiled entries of a program's functions ahead of time",
         description="Import the files, in Hy or Python, and build the entries of all the signatures that they declare, "
-        "in one library of the cache. Later processes take them by themselves.",
+        "in one library of the cache. Later processes take them by themselves. With --shared, build a library for C "
+        "programs instead: of the files' natives, and of their callbacks with :export.",
     )
     command.add_argument("file", nargs="+", metavar="FILE", help="a file in Hy or Python that binds C functions")
+    command.add_argument("--shared", metavar="LIBRARY", help="write the files' natives and exported callbacks for C")
+    command.add_argument("--header", metavar="HEADER", help="with --shared: write the header that declares them, too")
     command.set_defaults(run=run_compile)
 
 
@@ -81,13 +84,24 @@ def run_compile(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
     from epsilon import cache
+    from epsilon.exported import import_file
 
+    if arguments.header and not arguments.shared:
+        print("epsilon compile: --header declares what --shared writes, which is missing", file=sys.stderr)
+        return 1
+    modules = []
     for file in arguments.file:
         if not Path(file).is_file():
             print(f"epsilon compile: there is no file {file}", file=sys.stderr)
             return 1
-        _import(file)
+        modules.append((file, import_file(file)))
     try:
+        if arguments.shared:
+            from epsilon.native.exporting import export
+
+            names = export(modules, arguments.shared, arguments.header)
+            print(f"{arguments.shared} has {', '.join(names)}")
+            return 0
         left = epsilon.registry.compile()
     except epsilon.ForeignError as error:
         print(f"epsilon compile: {error}", file=sys.stderr)
@@ -97,25 +111,6 @@ def run_compile(arguments: argparse.Namespace) -> int:
     for signature, reason in left.items():
         print(f"  not {signature}: {reason}")
     return 0
-
-
-def _import(file: str) -> None:
-    """Import a file as a module of its own name, as ``python FILE`` would find its neighbours."""
-    import importlib.util
-    import sys
-    from pathlib import Path
-
-    path = Path(file).resolve()
-    if path.suffix == ".hy":
-        import hy  # noqa: F401  (teaches the import system to read Hy)
-    sys.path.insert(0, str(path.parent))
-    try:
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[path.stem] = module
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(path.parent))
 
 
 COMMANDS = (add_doctor, add_layout, add_bind, add_check, add_compile)

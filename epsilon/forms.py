@@ -420,6 +420,8 @@ def _native_options(found: dict[str, Any]) -> dict[str, Any]:
     for name in ("thread", "give", "abi"):
         if found["native"] and name in found:
             raise FormError(f":{name} is for a callback in Python; native code runs where C calls it", None)
+    if found["native"] and "export" in found:
+        raise FormError(":export is for a callback in Python; native code is exported by its own name", None)
     return found
 
 
@@ -662,7 +664,9 @@ _WORDS = {
 FOREIGN_TYPE = options("base", "to-foreign", "from-foreign") >> _foreign_type
 CALLBACK_OPTIONS = options("on-error", "thread", "give", "abi")
 #: of ``defcallback`` and of ``defnative``, whose body may become machine code
-BODY_OPTIONS = options("on-error", "thread", "give", "abi", "native") >> (lambda found: _native_options(found))
+BODY_OPTIONS = options("on-error", "thread", "give", "abi", "native", "export") >> (
+    lambda found: _native_options(found)
+)
 NATIVE_OPTIONS = options("critical", "on-error")
 FUNCTION_OPTIONS = options(*OPTIONS)
 STRUCT_OPTIONS = options("packed", "align", "header")

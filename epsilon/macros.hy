@@ -166,7 +166,8 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
 
   Define ``NAME`` as a function that C can call, and Lisp too. The options are ``:on-error``, what C gets when the body
   raises, ``:thread``, ``:give`` and ``:abi``; they mean what they mean for ``make_callback``. A string before other forms
-  is the docstring. With ``:native True`` the body is native code, as that of ``defnative``, and ``(:in T)`` its value. ::
+  is the docstring. With ``:native True`` the body is native code, as that of ``defnative``, and ``(:in T)`` its value.
+  ``:export`` is a C name, as a string, by which C programs link against it (docs/native.md). ::
 
       (defcallback compare-ints :int ((a (:in :int)) (b (:in :int)))
         (- a b))

@@ -162,7 +162,7 @@ def test_the_run_time_is_frozen():
         "arena": ["kind"],
         "bind": ["library", "declaration", "special", "symbols", "options"],
         "call_async": ["function", "arguments", "keywords"],
-        "callback": ["declaration", "special", "on_error", "abi", "thread", "give"],
+        "callback": ["declaration", "special", "on_error", "abi", "thread", "give", "export"],
         "cast": ["pointer", "type"],
         "converter": ["direction", "python_type", "type"],
         "declare": ["library", "text", "options"],

@@ -439,7 +439,7 @@ def _without_mistakes(natives: list[Native]) -> list[Native]:
     for native in natives:
         try:
             lowered = native.read()
-            _check_callees(native)
+            check_callees(native)
             trial = Library("a trial", [])
             trial.declare(native, native.name)
             trial.define(native, lowered, native.signature, native.file, native.line)
@@ -459,7 +459,8 @@ def _without_mistakes(natives: list[Native]) -> list[Native]:
             good.remove(native)
 
 
-def _check_callees(native: Native) -> None:
+def check_callees(native: Native) -> None:
+    """``CompilerError`` for a function that native code cannot call."""
     for callee in native.callees:
         if callee.signature.abi != "default":
             raise CompilerError(f"native {native.name}, {native.file}:{native.line}: {callee.name} has the calling "
@@ -511,7 +512,7 @@ def _interpret_one(native: Native) -> None:
 
     try:
         run = interpreted(native)
-        _check_callees(native)
+        check_callees(native)
         result, parameters, call = entry(run, native.signature)
     except CompilerError as error:
         native.error = error
@@ -582,7 +583,7 @@ def source(function: Any) -> str:
 def _source(found: list[Native]) -> str:
     for one in found:
         one.read()
-        _check_callees(one)
+        check_callees(one)
         near = (callee.native for callee in one.callees if callee.native and callee.native.file == one.file)
         found += [callee for callee in dict.fromkeys(near) if callee not in found]
     for one in found:

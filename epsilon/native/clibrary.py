@@ -133,12 +133,29 @@ class Library:
         writer = Writer(self, self.natives[native], lowered, signature, file)
         text = writer.text(first)
         self.functions.append(text)
-        self.prototypes.append(f"static {writer.head};")
+        self.prototypes.append(self.prototype(self.natives[native], writer.head))
+
+    # --- what differs where C programs are to link against the library: ``exporting.py`` ---
+
+    def linkage(self, name: str) -> str:
+        """What stands before the definition of a native."""
+        return "static "
+
+    def prototype(self, name: str, head: str) -> str:
+        return f"static {head};"
+
+    def stop(self) -> str:
+        """What natives call before they end with an error."""
+        return f"static {STOP};"
+
+    def imported(self) -> list[str]:
+        """The declarations of the functions that natives call."""
+        return [f"static {self.spell(FunctionPointer(function_type(callee.signature)), name)};"
+                for callee, name in self.imports.values()]  # fmt: skip
 
     def text(self, loads: bool = True) -> str:
         """The whole; ``loads`` says whether it ends with what makes it a library that can be loaded."""
-        pointers = [f"static {self.spell(FunctionPointer(function_type(callee.signature)), name)};"
-                    for callee, name in self.imports.values()]  # fmt: skip
+        pointers = self.imported()
         fill = "".join(f"    {name} = addresses[{self.slots.get(id(callee.function), 0)}];\n"
                        for callee, name in self.imports.values())  # fmt: skip
         stops = int(any("epsilon_stop(" in text for text in (*self.helpers.values(), *self.functions)))
@@ -147,7 +164,7 @@ class Library:
         parts = [
             f"/* {title} */",
             *(declaration for declaration, _ in self.types.values()),
-            f"static {STOP};",
+            self.stop(),
             *pointers,
             *self.helpers.values(),
             *self.prototypes,

@@ -104,7 +104,7 @@ class Writer:
     def text(self, first: int) -> str:
         self.lines.append(line(first, self.file).rstrip("\n"))
         self.at = first
-        self.out(f"static {self.head} {{", 0, first)
+        self.out(f"{self.library.linkage(self.called)}{self.head} {{", 0, first)
         body = self.lowered.body
         inner = {step.variable for step in _all_steps(body) if step.op == "count" and step.alone}
         self.at_first_set = _set_first(body)
