@@ -238,6 +238,7 @@ def test_functions_are_made_when_they_are_asked_for(header, library):
 def test_inline_functions_and_macros_are_functions(store):
     assert store.thrice(5) == 15 and store.functions["thrice"] is store.thrice
     assert "int thrice(int x)" in store.thrice.__doc__
+    assert repr(store.thrice) == "int thrice(int x)" and repr(store.STORE_TWICE) == "int STORE_TWICE(int x)"
 
 
 def test_a_function_comes_before_a_macro_of_its_name(tmp_path):

@@ -244,7 +244,7 @@ class HeaderBindings(Bindings):
             signature = signature_of(kind.result, parameters, kind.variadic, abi)
             options = self._call_options(row.symbol, signature, notes)
             declaration = HeaderDeclaration((row.symbol,), library, signature, prototype.parameters, options, name)
-            declaration.told = self, row
+            declaration.told = self, row, wrapped
             return declaration.function()
         except ForeignTypeError as error:
             return Refused(self, name, row, error.args[0])
@@ -365,8 +365,14 @@ class HeaderDeclaration(Declaration):
 
     @property
     def __doc__(self) -> str:
-        bindings, row = self.told
+        bindings, row, _ = self.told
         return bindings._document(row.prototype, row.place, row.notes or ())
+
+    @property
+    def prototype(self) -> str:
+        """The C declaration: of an inline function or a macro the header's own, whatever its wrapper is called."""
+        _, row, wrapped = self.told
+        return row.prototype if wrapped else self.signature.prototype(self.symbol, self.names)
 
     def reduce(self) -> tuple:
         return (_function_again, (self.told[0], self.__name__))
