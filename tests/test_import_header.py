@@ -238,7 +238,7 @@ def test_functions_are_made_when_they_are_asked_for(header, library):
 def test_inline_functions_and_macros_are_functions(store):
     assert store.thrice(5) == 15 and store.functions["thrice"] is store.thrice
     assert "int thrice(int x)" in store.thrice.__doc__
-    assert repr(store.thrice) == "int thrice(int x)" and repr(store.STORE_TWICE) == "int STORE_TWICE(int x)"
+    assert repr(store.thrice) == "int thrice(int x)"
 
 
 def test_a_function_comes_before_a_macro_of_its_name(tmp_path):
@@ -545,7 +545,7 @@ def test_macros_are_given_the_types_of_their_parameters(header, library):
     given = {"STORE_FIELD": ["struct node *"], "STORE_TWICE": [":double"]}
     bindings = import_header(header, library=library, macros=given)
     assert bindings.STORE_FIELD(bindings.node(value=8)) == 8
-    assert bindings.STORE_TWICE(1.25) == 2.5
+    assert bindings.STORE_TWICE(1.25) == 2.5 and repr(bindings.STORE_TWICE) == "double STORE_TWICE(double x)"
 
 
 def test_call_options_hold_for_all_functions(header, library):
