@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from epsilon.libraries import Library
 
-_preprocessed: dict[tuple[str, str], str] = {}
-_REMEMBERED = 64  #: preprocessed texts that this process keeps
 _LONGEST = 60  #: seconds that one run of the compiler or of a probe may take, and one more for each 1,000 characters
 #: how each kind of file is made, and how its name ends; -w, for a warning about generated C helps nobody
 _KINDS = {
@@ -249,38 +247,6 @@ def refusal(what: str, said: str, status: int = 1) -> CompilerError:
     error = CompilerError(f"{what}: {file}:{number}: {complaint}{words}")
     error.filename, error.lineno = file, number
     return error
-
-
-def preprocess(text: str, what: str) -> str:
-    """``text`` with its headers and macros put in; ``what`` begins the message of the ``CompilerError``."""
-    wanted = text, identity()
-    if wanted not in _preprocessed:
-        status, printed, said = run(["-E", "-P", "-std=gnu11"], text, what)
-        if status:
-            raise refusal(what, said, status)
-        if len(_preprocessed) >= _REMEMBERED:
-            _preprocessed.clear()
-        _preprocessed[wanted] = printed
-    return _preprocessed[wanted]
-
-
-def output_of(text: str, what: str) -> str:
-    """What the C program ``text`` prints; ``CompilerError`` has the compiler's own words.
-
-    >>> output_of('#include <stdio.h>\\nint main(void) { printf("%d", (int)sizeof(short)); }', "an example")
-    '2'
-    """
-    import tempfile
-
-    with tempfile.TemporaryDirectory(prefix="epsilon-compiler-") as folder:
-        program = os.path.join(folder, "probe")
-        status, _, said = run(["-std=gnu11", "-w", "-o", program], text, what)
-        if status:
-            raise refusal(what, said, status)
-        done = _run([program], what)
-    if done.returncode:
-        raise CompilerError(f"{what}: the probe ended with {done.returncode}")
-    return done.stdout
 
 
 # --- what is built once -----------------------------------------------------------------------------------------------

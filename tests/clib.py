@@ -48,6 +48,15 @@ def load_c(source: str, *flags: str) -> epsilon.Library:
     return epsilon.lib_open(compile_c(source, *flags))
 
 
+def output_of(program: str) -> str:
+    """What a C program prints."""
+    with tempfile.TemporaryDirectory(prefix="epsilon-tests-") as folder:
+        source, built = Path(folder, "program.c"), Path(folder, "program")
+        source.write_text(program, encoding="utf-8")
+        subprocess.run([*_compiler, "-std=gnu11", "-w", str(source), "-o", str(built)], check=True)
+        return subprocess.run([str(built)], capture_output=True, text=True, check=True).stdout
+
+
 def run_child(code: str, *arguments: str, **environment: str) -> str:
     """Run ``code`` in a fresh interpreter under the same strategy; returns what it printed.
 

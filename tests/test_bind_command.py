@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from clib import compile_c, run_child
+from clib import compile_c, output_of, run_child
 
 import epsilon
 from epsilon import cli, compiler
@@ -272,18 +272,10 @@ def test_everything_that_a_header_may_hold(everything, tmp_path, suffix):
     ]:  # fmt: skip
         offsets = "".join(f' printf(" %zu", offsetof({spelling}, {member}));' for member in members.split())
         program += f'printf("{name} %zu %zu", sizeof({spelling}), _Alignof({spelling}));{offsets} puts("");\n'
-    truth = dict(line.split(" ", 1) for line in output_of(program + "}", tmp_path).splitlines())
+    truth = dict(line.split(" ", 1) for line in output_of(program + "}").splitlines())
     assert said == truth
     text = out.read_text()
     assert "twice" in text and "HALF" in text and "not_there" in text  # named among what is left out
-
-
-def output_of(program: str, folder: Path) -> str:
-    """What a C program prints."""
-    (folder / "program.c").write_text(program)
-    built = [*compiler.command(), "-std=gnu11", "-w", str(folder / "program.c"), "-o", str(folder / "program")]
-    subprocess.run(built, check=True)
-    return subprocess.run([str(folder / "program")], capture_output=True, text=True, check=True).stdout
 
 
 def test_the_stub_says_what_is_there(everything, tmp_path):

@@ -8,10 +8,10 @@ import pickle
 
 import layout_check
 import pytest
-from clib import load_c, run_child, shim_only
+from clib import load_c, output_of, run_child, shim_only
 
 import epsilon
-from epsilon import cli, compiler
+from epsilon import cli
 
 SEED = int(os.environ["EPSILON_CONFORMANCE_SEED"])
 
@@ -261,9 +261,9 @@ HEADERS = [("struct stat", "sys/stat.h"), ("struct epoll_event", "sys/epoll.h"),
 def test_a_struct_is_discovered_in_its_header(name, header):
     found = epsilon.define_c_struct_auto("discovered", name, header=header)
     assert found.proved and found.size > 0
-    size = compiler.output_of(
+    size = output_of(
         f"#define _GNU_SOURCE\n#include <{header[0] if isinstance(header, list) else header}>\n#include <stdio.h>\n"
-        f'int main(void) {{ printf("%zu", sizeof({name})); }}', "the test")  # fmt: skip
+        f'int main(void) {{ printf("%zu", sizeof({name})); }}')  # fmt: skip
     assert int(size) == found.size
 
 
