@@ -16,6 +16,7 @@ from epsilon.typesystem import WORDS, CType, owned_type
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from typing import Any
 
     from epsilon.signatures import Signature
@@ -53,8 +54,8 @@ NONE = Options()
 OF_ONE = ("name", "doc", "free", "header")
 
 
-def check_option_names(what: Any, options: Mapping[str, Any]) -> None:
-    """Refuse an option that is none; ``what`` is the declaration that came with it.
+def check_option_names(what: Any, options: Mapping[str, Any], known: Collection[str] = OPTIONS) -> None:
+    """Refuse an option that is none; ``what`` is the declaration that came with it, ``known`` what the error lists.
 
     A type that came as a keyword argument leaves the declaration without it, so this is asked first.
     """
@@ -65,8 +66,8 @@ def check_option_names(what: Any, options: Mapping[str, Any]) -> None:
         if word in WORDS:
             raise ForeignTypeError(f"{symbol}: {word!r} is a type, and came as a keyword argument; in a method call "
                                    f"write \"{word}\" or ':{word}")  # fmt: skip
-        raise ForeignTypeError(f"{symbol}: unknown option {name!r}{nearest(name, OPTIONS)}; the options are "
-                               f"{', '.join(OPTIONS)}")  # fmt: skip
+        raise ForeignTypeError(f"{symbol}: unknown option {name!r}{nearest(name, known)}; the options are "
+                               f"{', '.join(known)}")  # fmt: skip
 
 
 def read_options(symbol: str, signature: Signature, options: Mapping[str, Any]) -> Options:

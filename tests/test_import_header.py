@@ -354,6 +354,14 @@ def test_nonnull_holds_beside_a_struct_by_value(tmp_path):
         bindings.beside(bindings.by_value(n=5), None)
 
 
+def test_an_unknown_option_is_told_those_that_there_are(header):
+    with pytest.raises(epsilon.ForeignTypeError, match="unknown option 'prefx'; did you mean 'prefix'") as told:
+        import_header(header, prefx="store_")
+    assert "include_dirs" in str(told.value) and "errno" in str(told.value) and "free" not in str(told.value)
+    with pytest.raises(epsilon.ForeignTypeError, match="defines: a C name is wanted, not 'a b'"):
+        import_header(header, defines={"a b": 1})
+
+
 @shim_only
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="the convention is that of x86-64")
 def test_the_calling_convention_that_the_header_says_is_used(tmp_path):

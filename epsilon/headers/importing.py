@@ -13,7 +13,7 @@ from epsilon.expressions import word_of
 from epsilon.headers.binding import Asked, HeaderBindings
 from epsilon.headers.store import facts_of
 from epsilon.libraries import Library, library_for
-from epsilon.options import OF_ONE, check_option_names, read_options
+from epsilon.options import OF_ONE, OPTIONS, check_option_names, read_options
 from epsilon.signatures import Signature
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
@@ -221,7 +221,9 @@ def _macros(macros: Any) -> dict[str, list[str]]:
 
 
 def _check_options(options: dict[str, Any]) -> None:
-    check_option_names("import_header", options)
+    code = import_header.__code__
+    own = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
+    check_option_names("import_header", options, [*own, *(name for name in OPTIONS if name not in _NOT_HERE)])
     for name in _NOT_HERE:
         if name in options:
             raise ForeignTypeError(f"import_header: the option {name!r} is for one function, not for a header of them")

@@ -127,10 +127,12 @@ def _header(given: Any) -> str:
 
 
 def _define(name: Any, value: Any) -> tuple[str, str | None]:
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
+        raise ForeignTypeError(f"defines: a C name is wanted, not {shorten(name)}")
     text = None if value is None or value is True else str(value)
     if text is not None and (isinstance(value, (bytes, float)) or re.search(r"[\x00-\x1f\x7f]", text)):
         raise ForeignTypeError(f"defines: {name} is an int or a line of text, not {shorten(value)}")
-    return compiler.identifier(name), text
+    return str(name), text
 
 
 def _package(name: Any) -> str:
