@@ -11,8 +11,8 @@ Python, the functions below.  ``import epsilon`` imports neither Hy nor pycparse
 """
 
 from epsilon._backend import Callback, Function, errno, set_errno
+from epsilon._backend import checking as _checking
 from epsilon._macros import MacroTable as _MacroTable
-from epsilon.callbacks import call_async, callback, make_callback
 from epsilon.errors import (
     CallbackClosedError,
     CompilerError,
@@ -32,32 +32,13 @@ from epsilon.errors import (
 from epsilon.expressions import ctype
 from epsilon.functions import shared_call
 from epsilon.libraries import Library, define_library, lib_close, lib_open, library_search_paths
-from epsilon.memory import (
-    ForeignMemory,
-    alignof,
-    deref,
-    deref_int,
-    foreign_alloc,
-    foreign_free,
-    foreign_memory,
-    foreign_string,
-    is_null_pointer,
-    pinned_array,
-    pooled_memory,
-    sizeof,
-    struct_pointer,
-)
 from epsilon.signatures import Signature, get_or_create_trampoline, register_signature, registry
-from epsilon.structs import StructType, define_c_struct, define_c_struct_auto, define_c_union, struct_layout_size
 from epsilon.typesystem import CType, Handle, object_handle
 
 __version__ = "0.1.0"
 
 #: where ``require`` looks; a lazy table, so that plain ``import epsilon`` does not import Hy
 _hy_macros = _MacroTable()
-
-#: what Hy makes of ``null-pointer?``
-hyx_null_pointerXquestion_markX = is_null_pointer
 
 __all__ = [
     "alignof",
@@ -148,54 +129,84 @@ __all__ = [
     "vectorize",
 ]
 
-#: where the names are that are seldom wanted: their modules are imported at the first use
+#: where the names are whose modules are imported at the first use
 _LATER = {
+    "alignof": "memory",
     "Arena": "arenas",
     "BatchResult": "batches",
     "arena": "arenas",
+    "call_async": "callbacks",
+    "callback": "callbacks",
     "cast": "pointers",
     "cdef": "declarations",
     "convert_from_foreign": "converters",
     "convert_to_foreign": "converters",
     "define_c_enum": "enums",
     "define_c_flags": "enums",
+    "define_c_struct": "structs",
+    "define_c_struct_auto": "structs",
     "define_c_type": "usertypes",
+    "define_c_union": "structs",
     "define_foreign_type": "usertypes",
+    "deref": "memory",
+    "deref_int": "memory",
     "EnumType": "enums",
     "expect_layout": "expected",
     "FlagsType": "enums",
     "define_foreign_class": "foreign_classes",
     "define_native": "native.face",
     "native_source": "native.face",
+    "foreign_alloc": "memory",
     "foreign_batch": "batches",
     "foreign_copy": "pointers",
+    "foreign_free": "memory",
+    "foreign_memory": "memory",
     "foreign_release": "ownership",
+    "foreign_string": "memory",
+    "ForeignMemory": "memory",
     "ForeignObject": "foreign_classes",
     "foreign_variable": "variables",
     "import_header": "headers.importing",
+    "hyx_null_pointerXquestion_markX": "memory",
     "hyx_pointerXplus_signX": "pointers",
+    "is_null_pointer": "memory",
+    "make_callback": "callbacks",
     "offsetof": "pointers",
+    "pinned_array": "memory",
     "pointer_": "pointers",
     "pointer_add": "pointers",
     "pointer_sub": "pointers",
     "Pool": "pools",
+    "pooled_memory": "memory",
     "Scope": "scopes",
     "scope": "scopes",
+    "sizeof": "memory",
+    "struct_layout_size": "structs",
+    "struct_pointer": "memory",
+    "StructType": "structs",
     "from_buffer": "buffers",
     "into_buffer": "buffers",
     "numpy_dtype": "buffers",
     "vectorize": "vectors",
 }
+#: the modules that users name: ``epsilon.memory.report``, ``epsilon.callbacks.run_pending``
+_MODULES = ("callbacks", "memory", "structs")
 
 
 def __getattr__(name: str):
-    if name not in _LATER:
+    if name not in _LATER and name not in _MODULES:
         raise AttributeError(f"module 'epsilon' has no attribute {name!r}")
     from importlib import import_module
 
+    if name in _MODULES:
+        return import_module(f"epsilon.{name}")
     value = globals()[name] = getattr(import_module(f"epsilon.{_LATER[name]}"), name)
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER})
+    return sorted({*globals(), *_LATER, *_MODULES})
+
+
+if _checking:  # from the first allocation on
+    from epsilon import memory as memory

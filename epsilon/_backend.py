@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import os
 import sys
-from types import ModuleType
+
+TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
+if TYPE_CHECKING:
+    from types import ModuleType
 
 STRATEGIES = ("compiled", "registers", "libffi", "cffi")
 
@@ -102,7 +105,7 @@ set_errno = implementation.set_errno
 set_hooks = implementation.set_hooks
 
 #: whether memory remembers the line that allocated it
-checking = os.environ.get("EPSILON_CHECK") == "1"
+checking = os.environ.get("EPSILON_CHECK", "0") not in ("", "0")
 
 #: the descriptor of a struct's plain members, or None: without the shim it is structs.Field
 Field = getattr(shim, "Field", None)

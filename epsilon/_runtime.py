@@ -12,33 +12,22 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import epsilon
-from epsilon import functions, structs
-from epsilon.callbacks import call_async, exported_callback, make_callback
+from epsilon import functions
 from epsilon.functions import shared_call
 from epsilon.libraries import define_library, library_for
-from epsilon.memory import (
-    alignof,
-    deref,
-    foreign_alloc,
-    foreign_memory,
-    foreign_string,
-    pinned_array,
-    pooled_memory,
-    sizeof,
-)
 from epsilon.signatures import get_or_create_trampoline, register_signature
 
 #: the functions that few files use, as ``epsilon`` has them: imported at the first use
 _LATER = (
-    "arena", "cast", "define_c_enum", "define_c_flags", "define_c_type", "define_foreign_class", "define_foreign_type",
-    "foreign_variable", "from_buffer", "import_header", "numpy_dtype", "offsetof", "scope",
+    "alignof", "arena", "call_async", "cast", "define_c_enum", "define_c_flags", "define_c_type",
+    "define_foreign_class", "define_foreign_type", "deref", "foreign_alloc", "foreign_memory", "foreign_string",
+    "foreign_variable", "from_buffer", "import_header", "make_callback", "numpy_dtype", "offsetof", "pinned_array",
+    "pooled_memory", "scope", "sizeof",
 )  # fmt: skip
 
 __all__ = [
-    "alignof", "bind", "call_async", "callback", "converter", "declare", "define_library", "deref", "enumeration",
-    "foreign_alloc", "foreign_memory", "foreign_string", "function", "get_or_create_trampoline", "make_callback",
-    "native", "pinned_array", "planned_batch", "pooled_memory", "register_signature", "shared_call", "sizeof", "struct",
-    *_LATER,
+    "bind", "callback", "converter", "declare", "define_library", "enumeration", "function",
+    "get_or_create_trampoline", "native", "planned_batch", "register_signature", "shared_call", "struct", *_LATER,
 ]  # fmt: skip
 
 Special = Mapping[Any, Any] | None
@@ -120,6 +109,8 @@ def callback(
     >>> list(numbers)
     [1, 2, 3]
     """
+    from epsilon.callbacks import exported_callback, make_callback
+
     _, signature, names = functions.read_declaration(declaration, None, None, special, abi)
 
     def make(body: Callable) -> Any:
@@ -168,6 +159,8 @@ def struct(
     >>> struct("struct timespec { long sec; long nsec; };")(sec=5)
     timespec(sec=5, nsec=0)
     """
+    from epsilon import structs
+
     return structs.define_c_struct_auto(
         name, declaration, special, options=options, packed=packed, align=align, header=header
     )

@@ -9,14 +9,11 @@ The grammar is that of C11 §6.7: specifiers, then a declarator that is read ins
 
 from __future__ import annotations
 
-import re
 from collections import ChainMap, namedtuple
 
 from epsilon.errors import ForeignTypeError, nearest
 from epsilon.typesystem import (
-    COMPLEX,
     ENUMS,
-    EXTENDED,
     NAMED,
     TAGS,
     TYPEDEFS,
@@ -28,27 +25,23 @@ from epsilon.typesystem import (
     FunctionType,
     pointer_to,
     tagged,
-    vector,
 )
+from epsilon.typesystem.uncarried import COMPLEX, EXTENDED, vector
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
+    from typing import Any
 
-_PACK = re.compile(r"\s*#[ \t]*pragma[ \t]+pack[ \t]*\([ \t]*(?:push[ \t]*,[ \t]*)?(1|2|4|8|16)[ \t]*\)[ \t]*\n")
-_PACK_END = re.compile(r"\n[ \t]*#[ \t]*pragma[ \t]+pack[ \t]*\([ \t]*(?:pop)?[ \t]*\)\s*$")
 _ATTRIBUTES = {"__attribute__", "__attribute", "_Alignas", "alignas"}
 #: attributes that change no layout
 _HARMLESS = {"deprecated", "unused", "may_alias", "nonstring", "warn_if_not_aligned", "gcc_struct"}
-_LITERAL = r"(?:0[xX][0-9a-fA-F]+|\d+)[uUlL]*|'(?:\\.[0-9a-fA-F]*|[^'\\])'"
-_TOKEN = re.compile(rf"\s*(?:/\*.*?\*/|//[^\n]*|(\.\.\.|[^\W\d]\w*|{_LITERAL}|<<|>>|[^\s\w]))", re.S)
 _QUALIFIERS = {"const", "volatile", "restrict", "__restrict", "__restrict__", "__const", "_Atomic"}
 _STORAGE = {"extern", "static", "inline", "register", "__extension__", "_Noreturn", "typedef"}
 _MEASURES = ("sizeof", "_Alignof", "alignof", "__alignof__")
 _BASIC = {
     "void", "char", "short", "int", "long", "float", "double", "signed", "unsigned", "_Bool", "_Complex", "__int128"
 }  # fmt: skip
-_CONSTANT = re.compile(rf"{_LITERAL}|<<|>>|[-+*/%()|&^~]")
 
 #: sorted basic words → vocabulary word; C11 §6.7.2 lists the allowed multisets
 _COMBINATIONS = {
@@ -111,16 +104,27 @@ def parse_prototype(text: str) -> Prototype:
     >>> parse_prototype("size_t strlen(const char *s);").parameters
     ('s',)
     """
-    found = _plain_prototype(text)
-    if found is not None:
-        return found
-    reader = Reader(text)
-    name, ctype, names = reader.declaration()
-    reader.accept(";")
-    reader.end()
-    if name is None or not isinstance(ctype, FunctionType):
-        raise reader.error("a prototype such as 'int abs(int n)' is wanted here")
-    return Prototype(name, ctype, names)
+    name, shape = parse_shape(text)
+    return Prototype(name, shape.type, shape.parameters)
+
+
+def parse_shape(text: str) -> tuple[str, Shape]:
+    """The function that ``text`` declares, as its name and all else.
+
+    >>> parse_shape("int abs(int n);")[1] is parse_shape("int somewhere_else(int n);")[1]
+    True
+    """
+    head, _, tail = text.partition("(")
+    result, _, name = head.rpartition(" ")
+    if not name:
+        result, _, name = head.rstrip().rpartition(" ")
+    if "*" in name:
+        name = name[name.rindex("*") + 1 :]
+        result = head.rstrip().removesuffix(name)
+    known = _shapes.get((result, tail))
+    if known is None or name in RESERVED or not name.isidentifier() or (known.meanings and not _still(known.meanings)):
+        return _read_shape(text, name, (result, tail))
+    return name, known
 
 
 def parse_head(text: str) -> tuple[str, str | None]:
@@ -150,43 +154,65 @@ def parse_body(text: str, define: Callable[[Body], CType], names: Names | None =
     return body
 
 
+def tokens(text: str) -> list[str]:
+    """The words of C text; most is words and stars alone, and needs no regular expressions."""
+    words = text.replace("*", " * ").split()
+    for word in words:
+        if word != "*" and not word.isidentifier():
+            from epsilon.lexer import split
+
+            return split(text)
+    return words
+
+
 # --- plain prototypes, remembered -----------------------------------------------------------------------------------
-# A module declares hundreds of functions, mostly without parentheses inside the parameter list, and their parts repeat:
-# ``const char *s`` is read once.  What was remembered holds for as long as the tags and typedefs in it mean what they
-# meant.
+# A module declares hundreds of functions, mostly without parentheses inside the parameter list, and they repeat: what
+# stands before and after the name is read once, and a part such as ``const char *s`` is.  What was remembered holds for
+# as long as the tags and typedefs in it mean what they meant.
 
 RESERVED = _ATTRIBUTES | _BASIC | _QUALIFIERS | _STORAGE | {"struct", "union", "enum"}
 
 #: what a name meant when a text was read: (the table of names, the name, its meaning)
 Meanings = tuple[tuple[dict, object, CType], ...]
 
+
+class Shape:
+    """What prototypes share that differ in the function's name alone."""
+
+    __slots__ = ("meanings", "parameters", "signature", "type")
+
+    def __init__(self, type: FunctionType, parameters: tuple[str | None, ...], meanings: Meanings):
+        self.type, self.parameters, self.meanings = type, parameters, meanings
+        #: for who makes a signature of the type; None until then
+        self.signature: Any = None
+
+
 _parts: dict[str, tuple[CType, str | None, Meanings]] = {}
-_shapes: dict[tuple[str, str], tuple[FunctionType, tuple[str | None, ...], Meanings]] = {}
+#: what stands before the name, and after the parenthesis
+_shapes: dict[tuple[str, str], Shape] = {}
 
 
-def _plain_prototype(text: str) -> Prototype | None:
-    """The function that a plain prototype declares; None where the whole reader is needed, be it for its error."""
-    if not isinstance(text, str) or "/" in text:  # there may be comments
-        return None
-    head, _, tail = text.partition("(")
-    parameters, closing, end = tail.partition(")")
-    head = head.rstrip()
-    start = max(head.rfind(" "), head.rfind("*"), head.rfind("\n"), head.rfind("\t")) + 1
-    result, name = head[:start], head[start:]
-    if not closing or "(" in parameters or end.strip() not in (";", ""):
-        return None
-    if not name.isidentifier() or name in RESERVED:
-        return None
-    found = _shapes.get((result, parameters))
-    if found is None or not _still(found[2]):
+def _read_shape(text: str, name: str, key: tuple[str, str]) -> tuple[str, Shape]:
+    """As ``parse_shape``; what is plain is remembered: ``key`` stands around the ``name``."""
+    parameters, closing, end = key[1].partition(")")
+    plain = closing and "(" not in parameters and "/" not in text and end.strip() in (";", "")  # there may be comments
+    if plain and name.isidentifier() and name not in RESERVED:
         try:
-            found = _shapes[result, parameters] = _shape(result, parameters)
+            found = _shapes[key] = _shape(key[0], parameters)
         except ForeignTypeError:
-            return None
-    return Prototype(name, found[0], found[1])
+            pass  # the reader tells what is wrong with the whole text
+        else:
+            return name, found
+    reader = Reader(text)
+    name, ctype, names = reader.declaration()
+    reader.accept(";")
+    reader.end()
+    if name is None or not isinstance(ctype, FunctionType):
+        raise reader.error("a prototype such as 'int abs(int n)' is wanted here")
+    return name, Shape(ctype, names, ())
 
 
-def _shape(result: str, inner: str) -> tuple[FunctionType, tuple[str | None, ...], Meanings]:
+def _shape(result: str, inner: str) -> Shape:
     base, name, meanings = _part(result)
     if name is not None:
         raise ForeignTypeError(f"{result!r} is no type")
@@ -195,7 +221,7 @@ def _shape(result: str, inner: str) -> tuple[FunctionType, tuple[str | None, ...
     parts = [_part(text) for text in (texts[:-1] if variadic else texts)]
     types = tuple(parameter_type(ctype) for ctype, _, _ in parts)
     meanings = sum((part[2] for part in parts), meanings)
-    return FunctionType(base, types, variadic), tuple(name for _, name, _ in parts), meanings
+    return Shape(FunctionType(base, types, variadic), tuple(name for _, name, _ in parts), meanings)
 
 
 def _part(text: str) -> tuple[CType, str | None, Meanings]:
@@ -280,10 +306,11 @@ class Reader:
         self.const = False
         self.alignas = Attributes()
         self.pack = 0
-        pragma = _PACK.match(text)
-        if pragma:
-            self.pack, text = int(pragma[1]), _PACK_END.sub("", text[pragma.end() :])
-        self.tokens = [token for token in _TOKEN.findall(text) if token]
+        if "#" in text:
+            from epsilon.lexer import packed
+
+            self.pack, text = packed(text)
+        self.tokens = tokens(text)
         self.position = 0
 
     def error(self, why: str, token: str | None = None) -> ForeignTypeError:
@@ -506,11 +533,13 @@ class Reader:
                 self.expect(")")
             else:
                 words.append(word)
+        from epsilon.lexer import is_constant, python_literal
+
         known = self.names.constants
-        if not words or not all(word in known or _CONSTANT.fullmatch(word) for word in words):
+        if not words or not all(word in known or is_constant(word) for word in words):
             raise self.error("an integer constant is wanted here", " ".join(words) or ends[0])
         try:
-            python = [f"({known[word]})" if word in known else _python_literal(word) for word in words]
+            python = [f"({known[word]})" if word in known else python_literal(word) for word in words]
             return int(eval(" ".join(python), {"__builtins__": {}}))  # only literals and operators: checked above
         except (SyntaxError, ArithmeticError, TypeError, ValueError, MemoryError) as error:
             raise self.error(f"no integer constant: {error}", " ".join(words)) from None
@@ -605,16 +634,6 @@ class Reader:
         if not words.isdigit():
             raise self.error("the width of a bit-field is an integer constant", words)
         return int(words)
-
-
-def _python_literal(word: str) -> str:
-    """A literal or an operator of C as Python has it."""
-    if word.startswith("'"):
-        from ast import literal_eval  # hardly ever needed
-
-        return str(WORDS["char"].adapt(literal_eval(f"b{word}")))
-    plain = word.rstrip("uUlL")
-    return f"0o{plain}" if re.fullmatch(r"0[0-7]+", plain) else {"/": "//"}.get(plain, plain)
 
 
 def parameter_type(ctype: CType) -> CType:

@@ -367,7 +367,7 @@ def _of_enum(head: str, arguments: list) -> tuple:
     return Unknown(f"enum {tag}", False), [form], False
 
 
-_ENUMERATION = hy.read('(. (hy.I "epsilon._runtime") enumeration)')
+_ENUMERATION = hy.read('(. (__import__ "epsilon._runtime") _runtime enumeration)')
 
 
 def _of_array(head: str, arguments: list) -> tuple:

@@ -9,11 +9,11 @@ error text.
 from __future__ import annotations
 
 from _collections_abc import Sequence  # collections.abc, without all of collections
-from operator import index
+from _operator import index  # operator, without what it has in Python
 
 import _cffi_backend as cffi
 
-from epsilon import _backend, _interrupts
+from epsilon import _backend
 from epsilon.errors import (
     CallbackClosedError,
     ForeignError,
@@ -25,9 +25,7 @@ from epsilon.errors import (
 )
 from epsilon.expressions import ctype, is_fixed, word_of
 from epsilon.options import NONE, Options, check_option_names, owned_result, read_options
-from epsilon.results import check_failed, owned_symbols, releaser, take
 from epsilon.signatures import Signature, registry, signature_of
-from epsilon.structs import Struct
 from epsilon.typesystem import (
     VOID_POINTER_TYPE,
     WORDS,
@@ -80,12 +78,13 @@ class Declaration:
     def function(self, address: int | None = None) -> Any:
         """The ``Function`` of this declaration; ``address`` is given where there is no library to look it up in."""
         self.known_address = address
+        if self.options is NONE:
+            return _backend.Function(self.signature.trampoline, self, self.cell, address)
         return self.make(self.signature.trampoline, address)
 
     def make(self, trampoline: Any, address: int | None) -> Any:
+        """A ``Function`` with the options."""
         asked = self.options
-        if asked is NONE:
-            return _backend.Function(trampoline, self, self.cell, address)
         return _backend.Function(
             trampoline, self, self.cell, address, critical=asked.critical, errno=asked.errno, check=asked.check,
             raises=asked.raises, retry=asked.retry,
@@ -96,6 +95,8 @@ class Declaration:
         be too late."""
         self.symbol, address = self.library.resolve(self.symbols)
         self.prepare()
+        from epsilon.results import owned_symbols, releaser  # the first call is early enough
+
         for free in owned_symbols(self.signature):
             if isinstance(free, str):
                 _ = releaser(self, free).address
@@ -212,8 +213,8 @@ def read_declaration(
     if word is not None and "(" in word:
         if result is not None or parameters is not None:
             raise ForeignTypeError(f"the prototype {word!r} says the types already; pass it alone")
-        prototype = _read_prototype(word)
-        return (prototype.name,), _specialised(prototype, special, abi), prototype.parameters
+        name, signature, names = read_prototype(word, special, abi)
+        return (name,), signature, names
     if isinstance(getattr(declaration, "type", None), FunctionType):  # a ``declarator.Prototype``
         return (declaration.name,), _specialised(declaration, special, abi), declaration.parameters
     if word is not None:
@@ -232,14 +233,26 @@ def read_declaration(
     return symbols, Signature(result, parameters, abi=abi), ()
 
 
-def _read_prototype(text: str) -> Any:
-    """``declarator.parse_prototype``.  Its module, with its regular expressions, is imported at the first prototype."""
+def read_prototype(
+    text: str, special: Mapping[Any, Any] | None = None, abi: str = "default"
+) -> tuple[str, Signature, Sequence[str | None]]:
+    """The name, the signature and the parameter names of a C prototype.
+
+    What differs in the name alone from one that was read is not read again, for a module makes hundreds of bindings.
+    """
     global _parse
     if _parse is None:
-        from epsilon.declarator import parse_prototype as _parse
-    return _parse(text)
+        from epsilon.declarator import parse_shape as _parse
+    name, shape = _parse(text)
+    if special or abi != "default":
+        return name, _specialised(shape, special, abi), shape.parameters
+    signature = shape.signature
+    if signature is None:
+        signature = shape.signature = _specialised(shape, None, abi)
+    return name, signature, shape.parameters
 
 
+#: ``declarator.parse_shape``; its module is imported at the first prototype
 _parse: Any = None
 
 
@@ -329,8 +342,11 @@ def _tail_argument(argument: Any) -> tuple[CType, Any, bool]:
         return WORDS["double"], argument, True
     if isinstance(argument, (str, bytes)):
         return WORDS["string"], argument, True
-    if isinstance(argument, Struct):
-        return type(argument).ctype, argument, True
+    if isinstance(argument, _backend.Guarded):
+        from epsilon.structs import Struct
+
+        if isinstance(argument, Struct):
+            return type(argument).ctype, argument, True
     if hasattr(type(argument), "__index__"):
         number = WORDS["long-long"].taken(index, argument)
         alike = type(argument) in (int, bool)
@@ -339,6 +355,20 @@ def _tail_argument(argument: Any) -> tuple[CType, Any, bool]:
 
 
 # --- floor 0's hooks ------------------------------------------------------------------------------------------------
+
+
+def check_failed(*refused: Any) -> Any:
+    """A check refused a result: ``results.check_failed``, which takes the hook's place when it is imported."""
+    from epsilon import results
+
+    return results.check_failed(*refused)
+
+
+def take(*given: Any) -> Any:
+    """A result is the caller's to free: ``results.take``, likewise."""
+    from epsilon import results
+
+    return results.take(*given)
 
 
 def adapt(found: CType, value: Any) -> Any:
@@ -409,6 +439,8 @@ def arrange(who: Any, arguments: tuple, keywords: dict[str, Any] | None) -> Any:
 
 def retrying(declaration: Declaration) -> None:
     """A call that failed is about to be made again, unless it was cancelled."""
+    from epsilon import _interrupts
+
     _interrupts.check()
 
 
@@ -510,6 +542,24 @@ _backend.set_hooks(
 )  # fmt: skip
 type_hooks["call_pointer"] = call_pointer
 type_hooks["hand_over"] = hand_over
+
+
+def _later(name: str, module: str) -> None:
+    """Let the hook ``name`` be set by its module, which is imported when the hook is first called."""
+
+    def first(*arguments: Any) -> Any:
+        from importlib import import_module
+
+        import_module(module)
+        return type_hooks[name](*arguments)
+
+    type_hooks[name] = first
+
+
+_later("array_taker", "epsilon.memory")
+_later("copy_struct", "epsilon.structs")
+_later("own", "epsilon.memory")
+_later("wrap_callable", "epsilon.callbacks")
 
 
 # --- one call, without a binding ------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ import _cffi_backend
 from . import loader, search
 from ._backend import Cell
 from .errors import ForeignError, ForeignTypeError, ForeignValueError, LibraryLoadError, SymbolNotFoundError, nearest
-from .functions import bind
+from .functions import Declaration, bind, read_prototype
 from .search import library_search_paths
 from .signatures import registry
 
@@ -39,8 +39,8 @@ _SYMBOL = _ffi.typeof("void *")
 _PLATFORM = {"win32": "windows"}.get(sys.platform, sys.platform)
 # What define_library was told: name -> platform -> the names to try in turn.
 _definitions: dict[str, dict[str, tuple[str, ...]]] = {}
-# The open libraries that bindings by name share, each with the directories it was searched in.
-_shared: dict[str | None, tuple[Library, tuple]] = {}
+# The open libraries that bindings by name share, each with the directories it was searched in; a path was not searched.
+_shared: dict[str | None, tuple[Library, tuple | None]] = {}
 
 
 class Library:
@@ -181,6 +181,10 @@ class Library:
         >>> rmdir("/no/such/folder")
         False
         """
+        if type(declaration) is str and "(" in declaration and result is None and parameters is None and not options:
+            name, signature, names = read_prototype(declaration)
+            function = self._functions[name] = Declaration((name,), self, signature, names).function()
+            return function  # the quick way, which most bindings take
         function = bind(self, declaration, result, parameters, **options)
         if function is not None:
             self._functions.update(dict.fromkeys(function.symbols, function))
@@ -364,12 +368,13 @@ def library_for(name: Library | Name) -> Library:
         return name
     if type(name) is str and name in _shared:  # the quick way for the hundreds of bindings that a module makes
         library, searched = _shared[name]
-        if not library.closed and searched == search.named_directories():
+        if not library.cell.closed and (searched is None or searched == search.named_directories()):
             return library
-    key = _spelled(name)
-    if key is not None and search.is_path(key) and not os.path.isabs(key):
+    key, places = _spelled(name), None
+    if key is None or not search.is_path(key):
+        places = search.named_directories()
+    elif not os.path.isabs(key):
         key = os.path.join(os.getcwd(), key)
-    places = search.named_directories()
     library, searched = _shared.get(key, (None, None))
     if library is None or library.closed or searched != places:
         library = lib_open(key)

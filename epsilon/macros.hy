@@ -1,7 +1,7 @@
 "The Lisp face: each macro checks its form and expands to a call of ``epsilon._runtime``, which carries the C declaration.
 
 What a form looks like is said here, in patterns; ``forms.py`` reads their fields and writes the C text. An expansion
-reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's ways that leave the user's names alone."
+reaches the run time by ``__import__``, as ``import`` itself does: the quickest way that leaves the user's names alone."
 
 (import
   funcparserlib.parser [many maybe]
@@ -14,7 +14,7 @@ reaches the run time as ``(hy.I \"epsilon._runtime\")``: the quickest of Hy's wa
 (defn runtime [compiler name]
   "A function of ``epsilon._runtime``, as a form that stands where the macro's name does: CPython says of a method call
   over several lines that it happened on the last of them."
-  (setv function `(. (hy.I "epsilon._runtime") ~name)
+  (setv function `(. (__import__ "epsilon._runtime") _runtime ~name)
         call (getattr compiler "this" None))
   (if call (.replace function (get call 0)) function))
 

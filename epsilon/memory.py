@@ -7,7 +7,6 @@ which know neither; ``deref`` reads through both.
 
 from __future__ import annotations
 
-import os
 import sys
 from itertools import repeat
 
@@ -614,6 +613,10 @@ def is_null_pointer(pointer: Any) -> bool:
     raise ForeignTypeError(f"is_null_pointer takes a pointer, not {shorten(pointer)}")
 
 
+#: what Hy makes of ``null-pointer?``
+hyx_null_pointerXquestion_markX = is_null_pointer
+
+
 def foreign_string(
     pointer: Any, encoding: str | None = "utf-8", errors: str = "strict", length: int | None = None
 ) -> Any:
@@ -739,7 +742,7 @@ def notice(memory: Any) -> Any:
     return memory
 
 
-if os.environ.get("EPSILON_CHECK", "0") not in ("", "0"):
+if _backend.checking:
     from epsilon import ledger
 
     ledger.watch()

@@ -6,12 +6,11 @@ What they mean at a call is floor 0's (``c/results.c``) and ``results.py``'s.
 from __future__ import annotations
 
 from _collections_abc import Iterable, Mapping  # collections.abc, without all of collections
-from operator import index
+from _operator import index  # operator, without what it has in Python
 
 from epsilon import _backend
 from epsilon.errors import ForeignTypeError, nearest, shorten
 from epsilon.expressions import plain_word, word_of
-from epsilon.results import error_reader
 from epsilon.typesystem import WORDS, CType, owned_type
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
@@ -84,6 +83,8 @@ def read_options(symbol: str, signature: Signature, options: Mapping[str, Any]) 
         if options.get("error") is not None:
             raise ForeignTypeError(f"{symbol}: error says what is raised, default that nothing is; give one of them")
         found.default = (options["default"],)
+    from epsilon.results import error_reader
+
     found.error = error_reader(symbol, signature, found.errno, options.get("error"))
     found.retry = read_retry(symbol, options.get("retry"), options.get("attempts"))
     if found.retry is not None:

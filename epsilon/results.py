@@ -248,3 +248,6 @@ def owned_symbols(signature: Signature) -> list[Any]:
     given_back = [signature.result]
     given_back += [each.target for each in signature.parameters if isinstance(each, Direction) and each.way != "in"]
     return [each.free for each in given_back if getattr(each, "free", None) is not None]
+
+
+_backend.set_hooks(check_failed=check_failed, take=take)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
-from operator import itemgetter
+from _operator import itemgetter  # operator, without what it has in Python
 
 from .errors import ForeignTypeError, nearest
 

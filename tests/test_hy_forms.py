@@ -37,7 +37,7 @@ def expand(form: str) -> str:
 
 # --- expansions -----------------------------------------------------------------------------------------------------
 
-RUNTIME = "hy.I('epsilon._runtime')"
+RUNTIME = "__import__('epsilon._runtime')._runtime"
 
 EXPANSIONS = {
     '(defshared my-strlen "strlen" "libc" :unsigned-long (s :string))':

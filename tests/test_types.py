@@ -718,3 +718,38 @@ def test_a_buffer_is_no_pointer_to_what_it_does_not_hold():
     for value in (array.array("d", [1.5]), memoryview(array.array("d", [1.5])), bytearray(8)):
         with pytest.raises(epsilon.ForeignTypeError, match="parameter 1"):
             same(value, 0, 0)
+
+
+# --- prototypes -------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(
+    "text",
+    ["int abs(int n)", "int abs(int n);", "int abs (int n) ;", "int\nabs(int n)", "\tint\tabs\t(int\tn)",
+     "extern int abs(int/* any */ n); "],
+)  # fmt: skip
+def test_a_prototype_means_the_same_however_it_is_spaced(text):
+    libc = epsilon.lib_open("libc")
+    for _ in range(2):  # read, and remembered
+        bound = libc.bind(text)
+        assert (bound(n=-3), bound.__name__, bound.prototype) == (3, "abs", "int abs(int n)")
+
+
+@pytest.mark.parametrize("text", ["char*strchr(const char*s, int c)", "char *strchr (const char *s,int c);"])
+def test_the_star_of_a_result_may_stand_anywhere(text):
+    libc = epsilon.lib_open("libc")
+    for _ in range(2):
+        assert libc.bind(text).prototype == "char *strchr(const char *s, int c)"
+
+
+def test_what_is_remembered_of_a_prototype_is_no_excuse_for_the_next():
+    libc = epsilon.lib_open("libc")
+    libc.bind("unsigned toupper(int c);")
+    for wrong in ("unsigned int(int c);", "unsigned (int c);", "unsigned to-upper(int c);", "unsigned toupper(int c"):
+        with pytest.raises(epsilon.ForeignTypeError, match="cannot read the C declaration"):
+            libc.bind(wrong)
+
+
+def test_importing_epsilon_imports_what_a_binding_needs():
+    later = {"epsilon.callbacks", "epsilon.memory", "epsilon.results", "epsilon.structs", "epsilon.declarator"}
+    code = f"import sys, epsilon; print({later!r} & set(sys.modules), epsilon.memory.report, epsilon.callbacks)"
+    assert run_child(code).startswith("set() <function report")

@@ -80,7 +80,6 @@ from epsilon.typesystem.scalars import (
     Void,
     WideCharacter,
 )
-from epsilon.typesystem.uncarried import COMPLEX, EXTENDED, Uncarried, vector
 from epsilon.typesystem.words import SYSTEM_TYPEDEFS, TYPEDEFS, VOID, WORDS
 
 __all__ = [
@@ -92,7 +91,6 @@ __all__ = [
     "CData",
     "CHARACTER_POINTER",
     "CHAR_IS_SIGNED",
-    "COMPLEX",
     "CType",
     "Character",
     "Complex",
@@ -100,7 +98,6 @@ __all__ = [
     "CountedPointer",
     "Direction",
     "ENUMS",
-    "EXTENDED",
     "FunctionPointer",
     "FunctionType",
     "Handed",
@@ -123,7 +120,6 @@ __all__ = [
     "TAGS",
     "TYPEDEFS",
     "TypeObject",
-    "Uncarried",
     "UserType",
     "VOID",
     "VOID_POINTER",
@@ -154,7 +150,6 @@ __all__ = [
     "same_representation",
     "tagged",
     "told",
-    "vector",
     "view",
     "way_of",
 ]

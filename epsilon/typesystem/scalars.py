@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from operator import index
+from _operator import index  # operator, without what it has in Python
 
 import _cffi_backend as cffi
 
@@ -52,8 +52,8 @@ class Scalar(CType):
 
     def setup(self, name: str, primitive: str) -> None:
         self.name, self.primitive = name, primitive
-        self.size = cffi.sizeof(self.backend)
-        self.alignment = cffi.alignof(self.backend)
+        self._backend = backend = cffi.new_primitive_type(primitive)
+        self.size, self.alignment = cffi.sizeof(backend), cffi.alignof(backend)
         self.code = self.choose_code()
 
     def choose_code(self) -> str:
@@ -61,9 +61,6 @@ class Scalar(CType):
 
     def declare(self, inner: str = "") -> str:
         return f"{self.name} {inner}"
-
-    def make_backend(self) -> Any:
-        return cffi.new_primitive_type(self.primitive)
 
 
 class Integer(Scalar):
