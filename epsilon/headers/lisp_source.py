@@ -14,7 +14,7 @@ from hy.model_patterns import FORM, whole
 from hy.models import Expression, Keyword, List, String, Symbol
 from hy.models import Sequence as Models
 
-from epsilon import form_types, forms
+from epsilon import form_reading, form_structs, form_types, forms
 from epsilon.declarator import Body, Member
 from epsilon.enums import read_enumeration
 from epsilon.errors import ForeignError
@@ -125,7 +125,7 @@ class LispReader(Source):
         try:
             reader(self, macro, model)
         except NoParseError as error:
-            message, wrong = forms._mismatch(model[1:], error)
+            message, wrong = form_reading.mismatch(model[1:], error)
             self.found.append(Broken(name, spot(wrong, model), f"{macro}: {message}"))
         except FormError as error:
             self.found.append(Broken(name, spot(error.model, model), f"{macro}: {error}"))
@@ -248,7 +248,8 @@ class LispReader(Source):
     def record(self, macro: str, model: Expression) -> None:
         kind = "union" if macro == "define-c-union" else "struct"
         (name, _, _, _), options = _parse(model, forms.definition(kind), forms.STRUCT_OPTIONS)
-        members = [forms._member_of(forms._with_itself(item, name, kind)) for item in model[2:] if is_list(item)]
+        items = [form_structs.with_itself(item, name, kind) for item in model[2:] if is_list(item)]
+        members = [form_structs.member_of(item) for item in items]
         tag = c_name(name)
         spots = {each.name: spot(each.model, model) for each in members if each.name is not None}
         own = self.struct(kind, tag)
@@ -286,7 +287,7 @@ class LispReader(Source):
         _parse(model, forms.TYPE_NAME, many(FORM))
         name = c_name(unquoted(model[1]))
         if len(model) > 2:
-            self.named[name] = self.resolve(expression(forms.read_value_type(model[2]).form))
+            self.named[name] = self.resolve(expression(form_types.read_value_type(model[2]).form))
         else:
             self.named[name] = self.struct("struct", name)
 
