@@ -32,6 +32,8 @@ TYPES = {
     "I": "uint32_t", "q": "int64_t", "Q": "uint64_t", "?": "uint8_t", "f": "float", "d": "double", "z": "const char *",
     "p": "void *", "P": "void *", "y": "void *", "Y": "void *",
 }  # fmt: skip
+#: how the shape of a batch begins (batch_source.py)
+BATCH = "batch:"
 _MOST_PARAMETERS = 64
 KIND = _backend.ENTRIES
 _lock = RLock()
@@ -45,6 +47,8 @@ _index: dict[str, tuple[str, int]] | None = None
 _hindrance: str | None = None
 #: what generated C has to know of the shim; None without it
 _layout: dict[str, int] | None = None
+#: the shapes of the batches that were planned in this process, in their order
+batches: dict[str, None] = {}
 #: why a signature is not compiled
 reasons: dict[Signature, str] = {}
 
@@ -61,22 +65,28 @@ def prepare(signature: Signature) -> None:
     """Give a signature's trampoline its compiled entries, if there are any; build them, if that is the strategy."""
     if signature in reasons or signature._trampoline is None:
         return
-    build = _backend.strategy == "compiled"
     with _lock:
-        shape, reason = _shape(signature)
+        shape, reason = shape_here(signature)
         if reason:
             reasons[signature] = reason
             return
         try:
-            place = _find(shape)
-            if not place and build:
-                _build([shape])
-                place = _find(shape)
+            place = address_of(shape)
         except (ForeignError, OSError) as error:
             reasons[signature] = str(error)
             return
         if place and not _backend.shim.adopt(signature._trampoline, place):
             reasons[signature] = "it is more than its values"
+
+
+def address_of(shape: str) -> int:
+    """The address of the entries of a shape; 0 if there are none, and building them is not the strategy."""
+    with _lock:
+        place = _find(shape)
+        if not place and _backend.strategy == "compiled":
+            _build([shape])
+            place = _find(shape)
+        return place
 
 
 def shape_of(signature: Signature, eightbytes: bool) -> tuple[str, str]:
@@ -127,12 +137,18 @@ def _letter(ctype: CType, result: bool, eightbytes: bool) -> tuple[str, str]:
     return code, ""
 
 
+def word_for(letter: str) -> str:
+    """What names of the generated C have for the letter of a conversion."""
+    return "bool" if letter == "?" else letter
+
+
 def made_for(layout: dict[str, int]) -> str:
     """What a library says that it was made for: a version of Python and a shim, as a short word."""
     return " ".join(str(value) for value in layout.values())
 
 
-def _shape(signature: Signature) -> tuple[str, str]:
+def shape_here(signature: Signature) -> tuple[str, str]:
+    """``shape_of`` a signature on this platform."""
     if not layout():
         return "", hindrance() or ""
     return shape_of(signature, bool(layout()["EIGHTBYTES"]))
@@ -241,7 +257,8 @@ def _build(shapes: Sequence[str]) -> None:
 
 
 def compile_all(signatures: Iterable[Signature]) -> dict[Signature, str]:
-    """Build what is missing of the entries of these signatures, in one library; for each that has none, why.
+    """Build what is missing of the entries of these signatures, and of the batches that were run, in one library; for
+    each signature that has none, why.
 
     Raises ``CompilerError`` where nothing can be compiled, or the compiler refuses.
     """
@@ -251,11 +268,12 @@ def compile_all(signatures: Iterable[Signature]) -> dict[Signature, str]:
         if hindrance():
             raise CompilerError(f"signatures cannot be compiled here: {hindrance()}")
         for signature in signatures:
-            shape, reason = _shape(signature)
+            shape, reason = shape_here(signature)
             if reason:
                 left[signature] = reason
             elif not _find(shape):
                 wanted[shape] = None
+        wanted.update((shape, None) for shape in batches if not _find(shape))
         if wanted:
             _build(sorted(wanted))
         _backend.entries_there = True

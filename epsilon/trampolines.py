@@ -10,7 +10,7 @@ same.  It is written from the signature's *shape*: the letters of its conversion
 
 from __future__ import annotations
 
-from epsilon.entries import TYPES, made_for
+from epsilon.entries import BATCH, TYPES, made_for, word_for
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
 if TYPE_CHECKING:
@@ -378,14 +378,21 @@ static PyObject *general(PARAMETERS) { return api.general(self, args, nargsf, kw
 
 def source(shapes: Iterable[str], layout: Mapping[str, int]) -> str:
     """The C of the entries of these shapes: ``epsilon_entry_0`` and so on, in their order."""
+    from epsilon import batch_source
     from epsilon.compiler import literal
 
+    shapes = list(shapes)
     lines = [f"#define {name} {value}" for name, value in layout.items()]
     lines.append(f"#define LONG_DIGIT_TYPE uint{8 * layout['LONG_DIGIT_SIZE']}_t")
     lines.append(f"#define MADE_FOR {literal(made_for(layout))}")
     lines.append(_PRELUDE)
+    if any(shape.startswith(BATCH) for shape in shapes):
+        lines.append(batch_source.PRELUDE)
     structs: dict[str, str] = {}
-    entries = [_entry(number, shape, structs) for number, shape in enumerate(shapes)]
+    entries = [
+        batch_source.batch(number, shape) if shape.startswith(BATCH) else _entry(number, shape, structs)
+        for number, shape in enumerate(shapes)
+    ]
     return "\n".join([*lines, *structs.values(), *entries, ""])
 
 
@@ -399,7 +406,7 @@ def _entry(number: int, shape: str, structs: dict[str, str]) -> str:
         if letter[0] == "s":
             lines += [f"    {ctype} a{index} = {{0}};", f"    TO_STRUCT(a{index}, {index}, {_size(letter)})"]
         else:
-            lines += [f"    {ctype} a{index};", f"    TO({_word(letter)}, a{index}, {index})"]
+            lines += [f"    {ctype} a{index};", f"    TO({word_for(letter)}, a{index}, {index})"]
     arguments = ", ".join(f"a{index}" for index in range(len(letters)))
     returned = "void" if result == "v" else _c_type(result, structs)
     call = f"(({returned} (*)({', '.join(types) or 'void'}))AT(void *, self, FUNCTION_ADDRESS))({arguments})"
@@ -414,7 +421,7 @@ def _entry(number: int, shape: str, structs: dict[str, str]) -> str:
                   "        NAMED_IF_WRONG"]  # fmt: skip
     else:
         checked = "(uintptr_t)result" if "*" in returned else "result"
-        lines += [f"        value = from_{_word(result)}(OF_RESULT, result);",
+        lines += [f"        value = from_{word_for(result)}(OF_RESULT, result);",
                   "        NAMED_IF_WRONG", f"        CHECKED({checked})"]  # fmt: skip
     lines += ["    }", "    END", "}", f"{'PLAIN_' if plain else ''}ENTRIES({number})"]
     return "\n".join(lines)
