@@ -10,6 +10,7 @@ same.  It is written from the signature's *shape*: the letters of its conversion
 
 from __future__ import annotations
 
+from epsilon import upcalls
 from epsilon.entries import TYPES, made_for
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
@@ -57,6 +58,7 @@ another(PyObject *object)
 }
 
 /* what the shim lends */
+struct Record;
 typedef struct {
     vectorcallfunc general;
     void (*explain)(PyObject *, int);
@@ -65,6 +67,11 @@ typedef struct {
     PyObject *(*from_memory)(void *, const void *);
     PyObject *(*failed)(void *, PyObject *, PyObject *const *, char *, PyObject *const *);
     int (*leave)(void *);
+    PyObject *(*vectorcall)(PyObject *, PyObject *const *, size_t);
+    void (*closed)(void *, struct Record *, void *);
+    void (*refused)(void *, struct Record *, PyObject *, int, void *);
+    void (*upcall_failed)(void *, struct Record *, PyObject *, void *);
+    void (*upcall_result)(void *, struct Record *, PyObject *, PyObject *, void *);
     PyObject *cdata, *void_pointer;
     ptrdiff_t record, number;
 } Api;
@@ -380,12 +387,17 @@ def source(shapes: Iterable[str], layout: Mapping[str, int]) -> str:
     """The C of the entries of these shapes: ``epsilon_entry_0`` and so on, in their order."""
     from epsilon.compiler import literal
 
+    shapes = list(shapes)
     lines = [f"#define {name} {value}" for name, value in layout.items()]
     lines.append(f"#define LONG_DIGIT_TYPE uint{8 * layout['LONG_DIGIT_SIZE']}_t")
     lines.append(f"#define MADE_FOR {literal(made_for(layout))}")
     lines.append(_PRELUDE)
     structs: dict[str, str] = {}
-    entries = [_entry(number, shape, structs) for number, shape in enumerate(shapes)]
+    entries = []
+    for number, shape in enumerate(shapes):
+        entries.append(upcalls.upcall(number, shape) if shape[0] == "*" else _entry(number, shape, structs))
+    if any(shape[0] == "*" for shape in shapes):
+        lines.append(upcalls.PRELUDE)
     return "\n".join([*lines, *structs.values(), *entries, ""])
 
 
