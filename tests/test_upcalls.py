@@ -91,6 +91,37 @@ def test_arguments_results_and_errors_are_the_same_for_every_value(place):
         assert [pair for pair in zip(compiled, others, strict=True) if pair[0] != pair[1]] == []
 
 
+SHAPES = """
+import random, sys
+sys.path.insert(0, sys.argv[1])
+import cgen, epsilon
+from clib import load_c
+rng, found = random.Random(6), []
+while len(found) < 200:
+    kinds = rng.choices([*cgen.SCALARS, cgen.POINTER], k=rng.randrange(14))
+    in_floats = sum(kind in (cgen.FLOAT, cgen.DOUBLE) for kind in kinds)
+    if in_floats <= 8 and len(kinds) - in_floats <= 6:
+        result = rng.choice([*cgen.SCALARS, cgen.POINTER])
+        found.append(cgen.Shape(f"shape{len(found)}", result, kinds).draw(rng))
+library = load_c(cgen.source(found))
+for shape in found:
+    shape.check_callback(library)
+epsilon.registry.compile()
+for shape in found:
+    signature = epsilon.Signature(shape.result.word, [kind.word for kind in shape.parameters])
+    assert signature.trampoline.callback_strategy == "compiled", shape
+    for turn in range(3):
+        shape.check_callback(library)
+print(len(found))
+"""
+
+
+@compiled_here
+def test_every_argument_and_every_result_is_in_its_register(place):
+    """Random signatures that fit the registers: C judges what it sent and what it got."""
+    assert run_child(SHAPES, str(Path(__file__).parent), EPSILON_STRATEGY="") == "200\n"
+
+
 COMPARE = """
 import sys, epsilon
 c = epsilon.lib_open(sys.argv[1])
