@@ -111,6 +111,8 @@ static PyMethodDef methods[] = {
     {"layout", shim_layout, METH_NOARGS, "layout() → {name: number}: what generated C has to know; None where there is none."},
     {"lend", shim_lend, METH_O, "lend(address) → bool: give what generated C calls to the library whose function that is."},
     {"adopt", shim_adopt, METH_VARARGS, "adopt(trampoline, address) → bool: the entries there are those of its functions."},
+    {"adopt_upcall", shim_adopt_upcall, METH_VARARGS,
+     "adopt_upcall(trampoline, address) → bool: the entry there is that of its callbacks."},
     {"own_calls", shim_own_calls, METH_NOARGS, "This thread's foreign calls in progress, for leave_to."},
     {"vectorize", shim_vectorize, METH_VARARGS, "A NumPy ufunc whose inner loop is a function."},
     {"leave_to", shim_leave_to, METH_VARARGS, "Leave an exception to the foreign call that a thread is in, if any."},

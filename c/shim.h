@@ -132,6 +132,11 @@ enum { WORD, PIECES, WIDE, REFERENCE };
 enum { NO_ARRAY, ARRAY, ARRAY_BACK };
 enum { NO_STRATEGY, BY_REGISTERS, BY_LIBFFI };
 
+/* A compiled entry of callbacks: what `interpret` of upcall.c does, for the signatures of one shape. */
+struct Slot;
+struct Record;
+typedef void (*Upcall)(struct Slot *slot, struct Record *record, const uint64_t *words, void *where);
+
 /* The one compiled trampoline of a signature. */
 typedef struct {
     PyObject_HEAD
@@ -164,6 +169,7 @@ typedef struct {
     char callback_ready;
     unsigned long long calls, callbacks;
     const vectorcallfunc (*compiled)[2]; /* entries of its functions, by options and GIL, or NULL (entries.c) */
+    Upcall upcall;             /* the entry of its callbacks, or NULL (entries.c) */
     PyObject *arrays;          /* the Python object that knows its arrays and their lengths (arrays.c), or NULL */
 } Trampoline;
 
@@ -340,6 +346,7 @@ vectorcallfunc compiled_entry(const Function *f);
 PyObject *shim_layout(PyObject *, PyObject *);
 PyObject *shim_lend(PyObject *, PyObject *);
 PyObject *shim_adopt(PyObject *, PyObject *);
+PyObject *shim_adopt_upcall(PyObject *, PyObject *);
 
 /* quick.c */
 vectorcallfunc function_entry(const Function *f);
@@ -397,6 +404,11 @@ void park(Record *record, PyObject *context);
 PyObject *shim_own_calls(PyObject *, PyObject *);
 PyObject *shim_leave_to(PyObject *, PyObject *);
 void thunk_run(void *user, ThunkCall *call);
+PyObject *upcall_vectorcall(PyObject *callable, PyObject *const *args, size_t nargsf);
+void upcall_closed(Slot *slot, Record *record, void *where);
+void upcall_refused(Slot *slot, Record *record, PyObject *callable, int index, void *where);
+void upcall_failed(Slot *slot, Record *record, PyObject *callable, void *where);
+void upcall_result(Slot *slot, Record *record, PyObject *callable, PyObject *result, void *where);
 void upcall_closure(ffi_cif *cif, void *where, void **pointers, void *user);
 
 /* vectorize.c */

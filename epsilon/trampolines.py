@@ -10,7 +10,8 @@ same.  It is written from the signature's *shape*: the letters of its conversion
 
 from __future__ import annotations
 
-from epsilon.entries import BATCH, TYPES, made_for, word_for
+from epsilon import batch_source, upcalls
+from epsilon.entries import BATCH, CALLBACK, TYPES, made_for, word_for
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ another(PyObject *object)
 }
 
 /* what the shim lends */
+struct Record;
 typedef struct {
     vectorcallfunc general;
     void (*explain)(PyObject *, int);
@@ -65,6 +67,11 @@ typedef struct {
     PyObject *(*from_memory)(void *, const void *);
     PyObject *(*failed)(void *, PyObject *, PyObject *const *, char *, PyObject *const *);
     int (*leave)(void *);
+    PyObject *(*vectorcall)(PyObject *, PyObject *const *, size_t);
+    void (*closed)(void *, struct Record *, void *);
+    void (*refused)(void *, struct Record *, PyObject *, int, void *);
+    void (*upcall_failed)(void *, struct Record *, PyObject *, void *);
+    void (*upcall_result)(void *, struct Record *, PyObject *, PyObject *, void *);
     PyObject *cdata, *void_pointer;
     ptrdiff_t record, number;
 } Api;
@@ -378,21 +385,26 @@ static PyObject *general(PARAMETERS) { return api.general(self, args, nargsf, kw
 
 def source(shapes: Iterable[str], layout: Mapping[str, int]) -> str:
     """The C of the entries of these shapes: ``epsilon_entry_0`` and so on, in their order."""
-    from epsilon import batch_source
     from epsilon.compiler import literal
 
-    shapes = list(shapes)
     lines = [f"#define {name} {value}" for name, value in layout.items()]
     lines.append(f"#define LONG_DIGIT_TYPE uint{8 * layout['LONG_DIGIT_SIZE']}_t")
     lines.append(f"#define MADE_FOR {literal(made_for(layout))}")
     lines.append(_PRELUDE)
-    if any(shape.startswith(BATCH) for shape in shapes):
-        lines.append(batch_source.PRELUDE)
+    further = {
+        CALLBACK: (upcalls.PRELUDE, upcalls.upcall),
+        BATCH: (batch_source.PRELUDE, batch_source.batch),
+    }
     structs: dict[str, str] = {}
-    entries = [
-        batch_source.batch(number, shape) if shape.startswith(BATCH) else _entry(number, shape, structs)
-        for number, shape in enumerate(shapes)
-    ]
+    entries = []
+    for number, shape in enumerate(shapes):
+        if shape[0] in further:
+            prelude, write = further[shape[0]]
+            entries.append(write(number, shape))
+            if prelude not in lines:
+                lines.append(prelude)
+        else:
+            entries.append(_entry(number, shape, structs))
     return "\n".join([*lines, *structs.values(), *entries, ""])
 
 
@@ -425,10 +437,6 @@ def _entry(number: int, shape: str, structs: dict[str, str]) -> str:
                   "        NAMED_IF_WRONG", f"        CHECKED({checked})"]  # fmt: skip
     lines += ["    }", "    END", "}", f"{'PLAIN_' if plain else ''}ENTRIES({number})"]
     return "\n".join(lines)
-
-
-def _word(letter: str) -> str:
-    return "bool" if letter == "?" else letter
 
 
 def _size(letter: str) -> int:
