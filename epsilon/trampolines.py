@@ -158,7 +158,9 @@ epsilon_begin(const Api *lent)
     { \
         int64_t number; \
         (void)converter; \
-        if (UNLIKELY(!whole(value, &number)) || UNLIKELY((T)number != number) || (T)-1 > 0 && UNLIKELY(number < 0)) \
+        if (UNLIKELY(!whole(value, &number)) || (T)-1 > 0 && UNLIKELY(number < 0)) \
+            return 0; \
+        if (sizeof(T) < 4 && UNLIKELY((T)number != number)) /* a digit has 30 bits at most */ \
             return 0; \
         *to = (T)number; \
         return 1; \
