@@ -44,7 +44,7 @@ static const struct {
     {"null_pointer", &hooks.null_pointer},
     {"readonly", &hooks.readonly},
     {"in_use", &hooks.in_use},
-    {"batch_wiring", &hooks.batch_wiring},
+    {"batch_plan", &hooks.batch_plan},
     {"batch_failed", &hooks.batch_failed},
     {"shown", &hooks.shown},
     {"member", &hooks.member},

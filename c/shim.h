@@ -288,7 +288,8 @@ extern struct Hooks {
     PyObject *null_pointer;  /* (ctype): raises, for a NULL behind (:in T) */
     PyObject *readonly;      /* (guarded): raises, for a write into memory that may only be read */
     PyObject *in_use;        /* (guarded): raises, for the end of memory that C uses on another thread */
-    PyObject *batch_wiring;  /* (callables, shape): raises, unless these calls can be a batch */
+    PyObject *batch_plan;    /* (callables, shape, as given) → the address of its compiled code or 0; raises where these
+                              * calls cannot be a batch */
     PyObject *batch_failed;  /* (callables, index, results, exception): name the call in an exception, in place */
     PyObject *shown;         /* (guarded) → (format or None, size of an item) of its buffer, or raises */
     PyObject *member;        /* (field, struct, exception): names the member in an exception, in place */

@@ -34,6 +34,10 @@ TYPES = {
 }  # fmt: skip
 #: the letters of numbers, which a callback gets and gives without the shim
 _PLAIN = "bcBChHiIqQ?fd"
+#: how the shape of a batch begins (batch_source.py)
+BATCH = "batch:"
+#: how the shape of a callback begins (upcalls.py)
+CALLBACK = "*"
 _MOST_PARAMETERS = 64
 #: the letters of a callback's words that are in float registers
 FLOATS = "fdX"
@@ -49,6 +53,8 @@ _index: dict[str, tuple[str, int]] | None = None
 _hindrance: str | None = None
 #: what generated C has to know of the shim; None without it
 _layout: dict[str, int] | None = None
+#: the shapes of the batches that were planned in this process, in their order
+batches: dict[str, None] = {}
 #: why a signature is not compiled
 reasons: dict[Signature, str] = {}
 #: why its callbacks are not
@@ -65,7 +71,7 @@ def layout() -> dict[str, int]:
 
 def prepare(signature: Signature) -> None:
     """Give a signature's trampoline its compiled entries, if there are any; build them, if that is the strategy."""
-    _prepare(signature, _shape, "adopt", reasons)
+    _prepare(signature, shape_here, "adopt", reasons)
 
 
 def prepare_callbacks(signature: Signature) -> None:
@@ -78,22 +84,28 @@ def _prepare(
 ) -> None:
     if signature in reasons or signature._trampoline is None:
         return
-    build = _backend.strategy == "compiled"
     with _lock:
         shape, reason = shape_in(signature)
         if reason:
             reasons[signature] = reason
             return
         try:
-            place = _find(shape)
-            if not place and build:
-                _build([shape])
-                place = _find(shape)
+            place = address_of(shape)
         except (ForeignError, OSError) as error:
             reasons[signature] = str(error)
             return
         if place and not getattr(_backend.shim, adopt)(signature._trampoline, place):
             reasons[signature] = "it is more than its values"
+
+
+def address_of(shape: str) -> int:
+    """The address of the entries of a shape; 0 if there are none, and building them is not the strategy."""
+    with _lock:
+        place = _find(shape)
+        if not place and _backend.strategy == "compiled":
+            _build([shape])
+            place = _find(shape)
+        return place
 
 
 def shape_of(signature: Signature, eightbytes: bool) -> tuple[str, str]:
@@ -175,7 +187,7 @@ def callback_shape_of(signature: Signature, integers: int, floats: int) -> tuple
         return "", "its arguments need the stack"
     if result in "xX":
         result = "p" if signature.result.converter.code in "pP" else "x"
-    return f"*{result}({','.join(rest)})", ""
+    return f"{CALLBACK}{result}({','.join(rest)})", ""
 
 
 def _word_letter(ctype: CType) -> str:
@@ -190,12 +202,18 @@ def _word_letter(ctype: CType) -> str:
     return "" if base in "sgFDv" else "X" if base in "fd" else "x"
 
 
+def word_for(letter: str) -> str:
+    """What names of the generated C have for the letter of a conversion."""
+    return "bool" if letter == "?" else letter
+
+
 def made_for(layout: dict[str, int]) -> str:
     """What a library says that it was made for: a version of Python and a shim, as a short word."""
     return " ".join(str(value) for value in layout.values())
 
 
-def _shape(signature: Signature) -> tuple[str, str]:
+def shape_here(signature: Signature) -> tuple[str, str]:
+    """``shape_of`` a signature on this platform."""
     if not layout():
         return "", hindrance() or ""
     return shape_of(signature, bool(layout()["EIGHTBYTES"]))
@@ -314,8 +332,8 @@ def _build(shapes: Sequence[str]) -> None:
 def compile_all(
     signatures: Iterable[Signature], called_back: Iterable[Signature]
 ) -> tuple[dict[Signature, str], dict[Signature, str]]:
-    """Build what is missing of the entries of these signatures, and of those for their callbacks, in one library; for
-    each that has none, why.
+    """Build what is missing of the entries of these signatures, of those for their callbacks, and of the batches that
+    were run, in one library; for each signature that has none, why.
 
     Raises ``CompilerError`` where nothing can be compiled, or the compiler refuses.
     """
@@ -325,13 +343,14 @@ def compile_all(
     with _lock:
         if hindrance():
             raise CompilerError(f"signatures cannot be compiled here: {hindrance()}")
-        asked = [(signature, _shape(signature), left) for signature in signatures]
+        asked = [(signature, shape_here(signature), left) for signature in signatures]
         asked += [(signature, _callback_shape(signature), left_callbacks) for signature in called_back]
         for signature, (shape, reason), without in asked:
             if reason:
                 without[signature] = reason
             elif not _find(shape):
                 wanted[shape] = None
+        wanted.update((shape, None) for shape in batches if not _find(shape))
         if wanted:
             _build(sorted(wanted))
         _backend.entries_there = True

@@ -10,8 +10,7 @@ same.  It is written from the signature's *shape*: the letters of its conversion
 
 from __future__ import annotations
 
-from epsilon import upcalls
-from epsilon.entries import TYPES, made_for
+from epsilon.entries import BATCH, CALLBACK, TYPES, made_for, word_for
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
 if TYPE_CHECKING:
@@ -385,6 +384,7 @@ static PyObject *general(PARAMETERS) { return api.general(self, args, nargsf, kw
 
 def source(shapes: Iterable[str], layout: Mapping[str, int]) -> str:
     """The C of the entries of these shapes: ``epsilon_entry_0`` and so on, in their order."""
+    from epsilon import batch_source, upcalls
     from epsilon.compiler import literal
 
     shapes = list(shapes)
@@ -392,12 +392,19 @@ def source(shapes: Iterable[str], layout: Mapping[str, int]) -> str:
     lines.append(f"#define LONG_DIGIT_TYPE uint{8 * layout['LONG_DIGIT_SIZE']}_t")
     lines.append(f"#define MADE_FOR {literal(made_for(layout))}")
     lines.append(_PRELUDE)
+    if any(shape.startswith(BATCH) for shape in shapes):
+        lines.append(batch_source.PRELUDE)
+    if any(shape.startswith(CALLBACK) for shape in shapes):
+        lines.append(upcalls.PRELUDE)
     structs: dict[str, str] = {}
     entries = []
     for number, shape in enumerate(shapes):
-        entries.append(upcalls.upcall(number, shape) if shape[0] == "*" else _entry(number, shape, structs))
-    if any(shape[0] == "*" for shape in shapes):
-        lines.append(upcalls.PRELUDE)
+        if shape.startswith(BATCH):
+            entries.append(batch_source.batch(number, shape))
+        elif shape.startswith(CALLBACK):
+            entries.append(upcalls.upcall(number, shape))
+        else:
+            entries.append(_entry(number, shape, structs))
     return "\n".join([*lines, *structs.values(), *entries, ""])
 
 
@@ -411,7 +418,7 @@ def _entry(number: int, shape: str, structs: dict[str, str]) -> str:
         if letter[0] == "s":
             lines += [f"    {ctype} a{index} = {{0}};", f"    TO_STRUCT(a{index}, {index}, {_size(letter)})"]
         else:
-            lines += [f"    {ctype} a{index};", f"    TO({_word(letter)}, a{index}, {index})"]
+            lines += [f"    {ctype} a{index};", f"    TO({word_for(letter)}, a{index}, {index})"]
     arguments = ", ".join(f"a{index}" for index in range(len(letters)))
     returned = "void" if result == "v" else _c_type(result, structs)
     call = f"(({returned} (*)({', '.join(types) or 'void'}))AT(void *, self, FUNCTION_ADDRESS))({arguments})"
@@ -426,7 +433,7 @@ def _entry(number: int, shape: str, structs: dict[str, str]) -> str:
                   "        NAMED_IF_WRONG"]  # fmt: skip
     else:
         checked = "(uintptr_t)result" if "*" in returned else "result"
-        lines += [f"        value = from_{_word(result)}(OF_RESULT, result);",
+        lines += [f"        value = from_{word_for(result)}(OF_RESULT, result);",
                   "        NAMED_IF_WRONG", f"        CHECKED({checked})"]  # fmt: skip
     lines += ["    }", "    END", "}", f"{'PLAIN_' if plain else ''}ENTRIES({number})"]
     return "\n".join(lines)
