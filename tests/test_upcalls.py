@@ -151,7 +151,7 @@ def test_without_a_compiler_callbacks_are_interpreted_and_the_reason_is_told(pla
 
 @compiled_here
 def test_registry_compile_builds_those_of_callbacks_and_of_parameters_that_are_functions(place):
-    """Callbacks that are there take their entry at once; all is one library, a batch too, and later processes find it."""
+    """Callbacks that are there take their entry at once; all is one library, with a batch, and is found later."""
     code = """
 import sys, epsilon
 c = epsilon.lib_open(sys.argv[1])
