@@ -13,7 +13,7 @@ that the shim converts, from an integer and a float register; ``<i`` is the int 
 
 from __future__ import annotations
 
-from epsilon.entries import FLOATS
+from epsilon.entries import CALLBACK, FLOATS, word_for
 
 PRELUDE = r"""
 /* --- callbacks --------------------------------------------------------------------------------------- */
@@ -71,6 +71,7 @@ WORD(bool, uint8_t)
 WORD(f, float)
 WORD(d, double)
 #define word_x(converter, word) api.from_word(converter, word)
+#define word_X word_x
 
 /* Results: 1 if it is plain and done.  An integer fills its register. */
 #define ANSWER(LETTER, T, WIDE) \
@@ -163,7 +164,7 @@ def upcall(number: int, shape: str) -> str:
         LEAVE
     }
     """
-    result, _, rest = shape[1:].partition("(")
+    result, _, rest = shape.removeprefix(CALLBACK).partition("(")
     letters = [letter for letter in rest.rstrip(")").split(",") if letter]
     lines = [f"/* {shape} */", "__attribute__((aligned(64))) void", f"epsilon_entry_{number}(UPCALL)", "{", "    ENTER"]
     integers = floats = 0
@@ -172,13 +173,9 @@ def upcall(number: int, shape: str) -> str:
             word, floats = f"INTEGER_REGISTERS + {floats}", floats + 1
         else:
             word, integers = str(integers), integers + 1
-        convert = f"behind_{_name(letter[1])}" if letter[0] == "<" else f"word_{_name(letter)}"
+        convert = f"behind_{word_for(letter[1])}" if letter[0] == "<" else f"word_{word_for(letter)}"
         lines.append(f"    TAKE({index}, {convert}, words[{word}])")
     lines.append(f"    CALL({', '.join([str(len(letters)), *(f'a{index}' for index in range(len(letters)))])})")
-    lines += [f"    ANSWERED(answer_{_name(result)})", "    if (result)", "        drop(result);"]
+    lines += [f"    ANSWERED(answer_{word_for(result)})", "    if (result)", "        drop(result);"]
     lines += [f"    DROP({index})" for index in reversed(range(len(letters)))]
     return "\n".join([*lines, "    LEAVE", "}"])
-
-
-def _name(letter: str) -> str:
-    return {"?": "bool", "X": "x"}.get(letter, letter)

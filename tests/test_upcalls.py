@@ -151,13 +151,14 @@ def test_without_a_compiler_callbacks_are_interpreted_and_the_reason_is_told(pla
 
 @compiled_here
 def test_registry_compile_builds_those_of_callbacks_and_of_parameters_that_are_functions(place):
-    """Callbacks that are there take their entry at once; all is one library, and later processes find it."""
+    """Callbacks that are there take their entry at once; all is one library, with a batch, and is found later."""
     code = """
 import sys, epsilon
 c = epsilon.lib_open(sys.argv[1])
 apply = c.bind("int apply(int (*f)(int), int n)")
 compare = epsilon.make_callback(lambda a, b: a - b, "int", [("in", "int"), ("in", "int")])
 outputs = epsilon.make_callback(lambda: 0, "void", [("out", "int")])
+assert epsilon.foreign_batch([(c.bind("int got(void)"),)])() == [0]
 before = compare.strategy
 left = epsilon.registry.compile()
 print(before, compare.strategy, c.bind("compare_ints", "int", ["pointer"])(compare))
