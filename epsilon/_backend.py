@@ -104,7 +104,7 @@ set_hooks = implementation.set_hooks
 #: whether memory remembers the line that allocated it
 checking = os.environ.get("EPSILON_CHECK") == "1"
 
-#: the descriptor of a struct's plain members, or None: without the shim it is structs.Field
+#: the descriptor of a struct's plain members, or None: without the shim it is fields.Field
 Field = getattr(shim, "Field", None)
 
 # What guarded memory knows of itself, as functions, for a C struct may have members of the same names.

@@ -10,11 +10,12 @@ import _cffi_backend as cffi
 
 from epsilon import _backend
 from epsilon.errors import ForeignError, ForeignTypeError, ForeignValueError, shorten
-from epsilon.memory import ForeignMemory, scalar_of_format
-from epsilon.structs import read, write
+from epsilon.formats import scalar_of_format
+from epsilon.memory import ForeignMemory
 from epsilon.typesystem import WORDS, Array, CData, CType, Pointer, characters, find_converter, same_representation
 from epsilon.typesystem.base import registered
 from epsilon.typesystem.exposed import exposed
+from epsilon.views import read, write
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
 if TYPE_CHECKING:

@@ -233,10 +233,10 @@ def read_declaration(
 
 
 def _read_prototype(text: str) -> Any:
-    """``declarator.parse_prototype``.  Its module, with its regular expressions, is imported at the first prototype."""
+    """``prototypes.parse_prototype``.  Its module, with its regular expressions, is imported at the first prototype."""
     global _parse
     if _parse is None:
-        from epsilon.declarator import parse_prototype as _parse
+        from epsilon.prototypes import parse_prototype as _parse
     return _parse(text)
 
 

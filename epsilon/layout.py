@@ -18,18 +18,30 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Any
 
-    from epsilon.declarator import Member
     from epsilon.typesystem import CType
 
 #: AAPCS64 §8.1.8: there an unnamed bit-field aligns the struct as a named one does
 _UNNAMED_ALIGN = HAS_REFERENCES
 _LARGEST_ALIGNMENT = 1 << 15
 
+#: One member of a struct body: ``bits`` is the width of a bit-field, ``name`` None for an anonymous member; ``align``
+#: is in bytes, and so is ``offset``, which C text cannot say.
+_MEMBER = ["name", "ctype", "bits", "packed", "align", "offset"]
+Member = namedtuple("Member", _MEMBER, defaults=(None, False, None, None))
 #: What is asked of a whole struct: ``packed`` as the attribute, ``pack`` as ``#pragma pack(n)`` (0: none), ``align``.
 Rules = namedtuple("Rules", ["packed", "pack", "align"], defaults=(False, 0, 1))
 PLAIN = Rules()
 #: Size and alignment in bytes, and for each member the bit at which it begins.
 Placed = namedtuple("Placed", ["size", "alignment", "bits"])
+
+
+class Layout:
+    """Where one member is: bytes from the start, and for a bit-field its first bit and its width."""
+
+    __slots__ = ("bits", "ctype", "name", "offset", "shift")
+
+    def __init__(self, name: str, ctype: CType, offset: int, shift: int = 0, bits: int | None = None):
+        self.name, self.ctype, self.offset, self.shift, self.bits = name, ctype, offset, shift, bits
 
 
 def _up(number: int, unit: int) -> int:
@@ -39,7 +51,6 @@ def _up(number: int, unit: int) -> int:
 def place(kind: str, members: Iterable[Member], rules: Rules = PLAIN) -> Placed:
     """Lay out the members of a struct or union.
 
-    >>> from epsilon.declarator import Member
     >>> place("struct", [Member("c", ctype("char")), Member("d", ctype("double"))])
     Placed(size=16, alignment=8, bits=[0, 64])
     """

@@ -7,14 +7,13 @@ stays alive in a table until ``foreign_release``, and cannot be ended before.  B
 
 from __future__ import annotations
 
-import os
-import sys
-
 import _cffi_backend as cffi
 
 from epsilon import _backend
 from epsilon.errors import ForeignMemoryError, shorten
-from epsilon.memory import OwnedMemory, foreign_alloc
+from epsilon.memory import foreign_alloc
+from epsilon.owned import OwnedMemory
+from epsilon.sites import users_line
 from epsilon.typesystem import VOID_POINTER, WORDS, CData, CType
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 _UINTPTR = WORDS["uintptr"].backend
 _CHARACTER_POINTER = cffi.new_pointer_type(cffi.new_primitive_type("char"))
 _BYTES = cffi.new_array_type(_CHARACTER_POINTER, None)
-_PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 _c: dict[str, Any] = {}
 
@@ -200,10 +198,7 @@ def hand_over(handed: Any, value: Any) -> Any:
 
 def depart(made: tuple) -> None:
     """The call is about to be made with these."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame = frame.f_back
-    where = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    where = users_line()
     for each in made:
         if isinstance(each, (_Given, _Kept)):
             each.depart(where)

@@ -10,11 +10,12 @@ import itertools
 from collections import namedtuple
 from collections.abc import Iterator, Mapping, Sequence
 
-from epsilon.declarator import Body, Names, Prototype, Reader, parse_body
+from epsilon.bodies import Body, parse_body
+from epsilon.declarator import Names, Reader
 from epsilon.errors import ForeignTypeError
 from epsilon.headers.facts import Facts
-from epsilon.layout import Rules, check_members, place
-from epsilon.structs import Layout
+from epsilon.layout import Layout, Rules, check_members, place
+from epsilon.prototypes import Prototype
 from epsilon.typesystem import TYPEDEFS, CType, FunctionType, StructCType
 from epsilon.typesystem.enumerations import Enumeration, underlying
 

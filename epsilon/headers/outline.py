@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from textwrap import shorten
 from typing import Any
 
-from epsilon.declarator import RESERVED, Body, Names, Reader, parse_body
+from epsilon.bodies import Body, parse_body
+from epsilon.declarator import RESERVED, Names, Reader
 from epsilon.errors import ForeignError, ForeignTypeError
 from epsilon.expressions import compound_types
 from epsilon.headers.comments import comment_at

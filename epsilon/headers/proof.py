@@ -10,11 +10,11 @@ from collections import ChainMap, namedtuple
 from collections.abc import Sequence
 from typing import Any
 
-from epsilon.declarator import Body, Names, Reader, parse_body
+from epsilon.bodies import Body, parse_body
+from epsilon.declarator import Names, Reader
 from epsilon.errors import ForeignTypeError
 from epsilon.headers.facts import Facts
-from epsilon.layout import Rules, check_members, place
-from epsilon.structs import Layout
+from epsilon.layout import Layout, Rules, check_members, place
 from epsilon.typesystem import TYPEDEFS, WORDS, Array, CType, StructCType
 
 _serials = itertools.count(1)
