@@ -6,16 +6,26 @@ from collections import namedtuple
 
 from epsilon.declarator import Attributes, Names, Reader
 from epsilon.errors import ForeignTypeError
-from epsilon.layout import Member
+from epsilon.layout import Member, Rules
 from epsilon.typesystem import CType, FunctionType
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: A struct's or union's definition: ``"struct"`` or ``"union"``, the tag or None, the members, and what its
-#: attributes and ``#pragma pack`` ask for.
-Body = namedtuple("Body", ["kind", "tag", "members", "packed", "pack", "align"], defaults=(False, 0, 1))
+_BODY = ["kind", "tag", "members", "packed", "pack", "align"]
+
+
+class Body(namedtuple("Body", _BODY, defaults=(False, 0, 1))):
+    """A struct's or union's definition: ``"struct"`` or ``"union"``, the tag or None, the members, and what its
+    attributes and ``#pragma pack`` ask for."""
+
+    __slots__ = ()
+
+    @property
+    def rules(self) -> Rules:
+        """What is asked of the layout."""
+        return Rules(self.packed, self.pack, self.align)
 
 
 def parse_head(text: str) -> tuple[str, str | None]:

@@ -214,7 +214,7 @@ def read_declaration(
             raise ForeignTypeError(f"the prototype {word!r} says the types already; pass it alone")
         prototype = _read_prototype(word)
         return (prototype.name,), _specialised(prototype, special, abi), prototype.parameters
-    if isinstance(getattr(declaration, "type", None), FunctionType):  # a ``declarator.Prototype``
+    if isinstance(getattr(declaration, "type", None), FunctionType):  # a ``prototypes.Prototype``
         return (declaration.name,), _specialised(declaration, special, abi), declaration.parameters
     if word is not None:
         symbols: tuple = (word,)

@@ -90,6 +90,39 @@ def place(kind: str, members: Iterable[Member], rules: Rules = PLAIN) -> Placed:
 # --- what may be asked ----------------------------------------------------------------------------------------------
 
 
+def settle(own: StructCType, members: Sequence[Member], placed: Placed, rules: Rules) -> None:
+    """Give ``own`` the layout that ``place`` found."""
+    own.size, own.alignment, own.rules = placed.size, placed.alignment, rules
+    fields: list[Layout] = []
+    for member, start in zip(members, placed.bits, strict=True):
+        if member.bits is not None:
+            if member.name is not None:
+                fields.append(_bit_field(member, start, placed.size))
+        elif member.name is not None:
+            fields.append(Layout(member.name, member.ctype, start // 8))
+        else:  # an anonymous member: its members are reached through this struct
+            fields.extend(
+                Layout(inner.name, inner.ctype, start // 8 + inner.offset, inner.shift, inner.bits)
+                for inner in member.ctype.fields
+            )
+    own.fields, own.members = tuple(fields), tuple(zip(members, placed.bits, strict=True))
+    own.flexible = next((field for field in fields if field.ctype.size is None), None)
+
+
+def _bit_field(member: Member, start: int, size: int) -> Layout:
+    """Bits of a storage unit, as in C; of the bytes that they are in, where they cross units or the struct's end."""
+    width = member.ctype.size * 8
+    unit = width if start % width + member.bits <= width and (start // width + 1) * width <= size * 8 else 8
+    return Layout(member.name, member.ctype, start // unit * unit // 8, start % unit, member.bits)
+
+
+def fill(own: StructCType, members: Sequence[Member], rules: Rules) -> StructCType:
+    """Lay out ``own``, for its size and its members' places; it gets no class, and cffi does not hear of it."""
+    check_members(own.spelling.rstrip(), own.kind, members, rules)
+    settle(own, members, place(own.kind, members, rules), rules)
+    return own
+
+
 def _is_alignment(value: Any, largest: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= largest and not value & (value - 1)
 

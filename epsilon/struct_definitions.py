@@ -10,7 +10,7 @@ import _cffi_backend as cffi
 from epsilon.errors import ForeignTypeError, nearest, shorten
 from epsilon.expressions import ctype, word_of
 from epsilon.fields import descriptor
-from epsilon.layout import Layout, Member, Rules, check_members, place, rules_of
+from epsilon.layout import Member, Rules, check_members, place, rules_of, settle
 from epsilon.passing import not_by_value, passing
 from epsilon.structs import OWN_TYPE, Struct, StructType
 from epsilon.typesystem import TAGS, StructCType, new_tagged
@@ -214,7 +214,7 @@ def build_body(body: Body, own: StructCType | None = None) -> StructCType:
     if tag is None:
         _anonymous += 1
         tag = f"anonymous_{_anonymous}"
-    return build(body.kind, tag, body.members, Rules(body.packed, body.pack, body.align), own).ctype
+    return build(body.kind, tag, body.members, body.rules, own).ctype
 
 
 def build(
@@ -226,43 +226,22 @@ def build(
     if placed.size > sys.maxsize // 8:
         raise ForeignTypeError(f"{kind} {tag} is larger than any memory")
     own = new_tagged(kind, tag) if own is None else own
-    own.size, own.alignment, own.rules = placed.size, placed.alignment, rules
-    layouts: list[Layout] = []
-    for member, start in zip(members, placed.bits, strict=True):
-        if member.bits is not None:
-            if member.name is not None:
-                layouts.append(_bit_field(member, start, placed.size))
-        elif member.name is not None:
-            layouts.append(Layout(member.name, member.ctype, start // 8))
-        else:  # an anonymous member: its members are reached through this struct
-            layouts.extend(
-                Layout(inner.name, inner.ctype, start // 8 + inner.offset, inner.shift, inner.bits)
-                for inner in member.ctype.fields
-            )
-    own.fields, own.members = tuple(layouts), tuple(zip(members, placed.bits, strict=True))
-    own.flexible = next((layout for layout in layouts if layout.ctype.size is None), None)
+    settle(own, members, placed, rules)
     _complete(own, members, placed)
-    has_bits = any(found.bits for found in (*layouts, *members))
+    has_bits = any(found.bits for found in (*own.fields, *members))
     own.classes, own.elements = passing(own, has_bits)
     own.not_by_value = not_by_value(own)
     namespace: dict[str, Any] = {
         "__slots__": (),
         OWN_TYPE: own,
-        "__match_args__": tuple(layout.name for layout in layouts),
+        "__match_args__": tuple(layout.name for layout in own.fields),
         "__doc__": f"{own.spelling}: {own.size} bytes, aligned to {own.alignment}.",
         "__module__": caller_module(),
     }
-    for layout in layouts:
+    for layout in own.fields:
         namespace[layout.name] = descriptor(layout)
     own.python_class = made = StructType(tag, (Struct,), namespace)
     return made
-
-
-def _bit_field(member: Member, start: int, size: int) -> Layout:
-    """Bits of a storage unit, as in C; of the bytes that they are in, where they cross units or the struct's end."""
-    width = member.ctype.size * 8
-    unit = width if start % width + member.bits <= width and (start // width + 1) * width <= size * 8 else 8
-    return Layout(member.name, member.ctype, start // unit * unit // 8, start % unit, member.bits)
 
 
 def _complete(own: StructCType, members: Sequence[Member], placed: Placed) -> None:
