@@ -10,14 +10,13 @@ from epsilon import _backend
 from epsilon.errors import ForeignTypeError, ForeignValueError, shorten
 from epsilon.formats import word_of_format
 from epsilon.memory import ForeignMemory
-from epsilon.typesystem import CHARACTER_POINTER, WORDS
+from epsilon.typesystem import WORDS
 from epsilon.typesystem.exposed import exposed
+from epsilon.views import BYTES
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
 if TYPE_CHECKING:
     from typing import Any
-
-_CHARACTERS = cffi.new_array_type(CHARACTER_POINTER.backend, None)
 
 
 class PinnedArray(ForeignMemory):
@@ -57,7 +56,7 @@ def pinned_array(array: Any) -> PinnedArray:
         if word is None:
             raise ForeignTypeError(f"pinned_array: elements of format {view.format!r} are no C scalars")
         element, count, readonly = WORDS[word], view.nbytes // view.itemsize, view.readonly
-    hold = cffi.from_buffer(_CHARACTERS, array, not readonly)
+    hold = cffi.from_buffer(BYTES, array, not readonly)
     pinned = PinnedArray(element, count, int(cffi.cast(WORDS["uintptr"].backend, hold)), (hold, array), readonly)
     pinned.hold = hold
     return pinned

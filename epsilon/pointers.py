@@ -38,7 +38,7 @@ from epsilon.typesystem import (
     Void,
     same_representation,
 )
-from epsilon.views import ArrayView
+from epsilon.views import BYTES, ArrayView
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
 if TYPE_CHECKING:
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 _UINTPTR = WORDS["uintptr"].backend
-_CHARACTERS = cffi.new_array_type(cffi.new_pointer_type(cffi.new_primitive_type("char")), None)
 
 
 class DerivedMemory(ForeignMemory):
@@ -326,7 +325,7 @@ class _Side:
 
     def lock(self, value: Any, writable: bool) -> Any:
         try:
-            return cffi.from_buffer(_CHARACTERS, value, writable)
+            return cffi.from_buffer(BYTES, value, writable)
         except (TypeError, BufferError, ValueError) as error:
             raise ForeignTypeError(f"{self.what} is no pointer and no {'writable ' * writable}buffer") from error
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 
 _CHARACTERS = CHARACTER_POINTER.backend
+#: ``char[]``, as ``cffi.from_buffer`` wants it
+BYTES = cffi.new_array_type(_CHARACTERS, None)
 
 
 def bytes_at(address: int, size: int) -> Any:
