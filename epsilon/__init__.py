@@ -35,29 +35,20 @@ from epsilon.libraries import Library, define_library, lib_close, lib_open, libr
 from epsilon.memory import (
     ForeignMemory,
     alignof,
-    deref,
-    deref_int,
     foreign_alloc,
     foreign_free,
     foreign_memory,
-    foreign_string,
-    is_null_pointer,
-    pinned_array,
     pooled_memory,
     sizeof,
-    struct_pointer,
 )
 from epsilon.signatures import Signature, get_or_create_trampoline, register_signature, registry
-from epsilon.structs import StructType, define_c_struct, define_c_struct_auto, define_c_union, struct_layout_size
+from epsilon.structs import StructType, struct_layout_size
 from epsilon.typesystem import CType, Handle, object_handle
 
 __version__ = "0.1.0"
 
 #: where ``require`` looks; a lazy table, so that plain ``import epsilon`` does not import Hy
 _hy_macros = _MacroTable()
-
-#: what Hy makes of ``null-pointer?``
-hyx_null_pointerXquestion_markX = is_null_pointer
 
 __all__ = [
     "alignof",
@@ -159,7 +150,10 @@ _LATER = {
     "convert_to_foreign": "converters",
     "define_c_enum": "enums",
     "define_c_flags": "enums",
+    "define_c_struct": "struct_definitions",
+    "define_c_struct_auto": "struct_definitions",
     "define_c_type": "usertypes",
+    "define_c_union": "struct_definitions",
     "define_foreign_type": "usertypes",
     "EnumType": "enums",
     "expect_layout": "expected",
@@ -167,20 +161,27 @@ _LATER = {
     "define_foreign_class": "foreign_classes",
     "define_native": "native.face",
     "native_source": "native.face",
+    "deref": "dereference",
+    "deref_int": "dereference",
     "foreign_batch": "batches",
     "foreign_copy": "pointers",
     "foreign_release": "ownership",
     "ForeignObject": "foreign_classes",
+    "foreign_string": "dereference",
     "foreign_variable": "variables",
     "import_header": "headers.importing",
+    "hyx_null_pointerXquestion_markX": "dereference",
     "hyx_pointerXplus_signX": "pointers",
+    "is_null_pointer": "dereference",
     "offsetof": "pointers",
+    "pinned_array": "pinned",
     "pointer_": "pointers",
     "pointer_add": "pointers",
     "pointer_sub": "pointers",
     "Pool": "pools",
     "Scope": "scopes",
     "scope": "scopes",
+    "struct_pointer": "dereference",
     "from_buffer": "buffers",
     "into_buffer": "buffers",
     "numpy_dtype": "buffers",

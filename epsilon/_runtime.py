@@ -12,17 +12,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import epsilon
-from epsilon import functions, structs
+from epsilon import functions
 from epsilon.callbacks import call_async, exported_callback, make_callback
 from epsilon.functions import shared_call
 from epsilon.libraries import define_library, library_for
 from epsilon.memory import (
     alignof,
-    deref,
     foreign_alloc,
     foreign_memory,
-    foreign_string,
-    pinned_array,
     pooled_memory,
     sizeof,
 )
@@ -31,13 +28,14 @@ from epsilon.signatures import get_or_create_trampoline, register_signature
 #: the functions that few files use, as ``epsilon`` has them: imported at the first use
 _LATER = (
     "arena", "cast", "define_c_enum", "define_c_flags", "define_c_type", "define_foreign_class", "define_foreign_type",
-    "foreign_variable", "from_buffer", "import_header", "numpy_dtype", "offsetof", "scope",
+    "deref", "foreign_string", "foreign_variable", "from_buffer", "import_header", "numpy_dtype", "offsetof",
+    "pinned_array", "scope",
 )  # fmt: skip
 
 __all__ = [
-    "alignof", "bind", "call_async", "callback", "converter", "declare", "define_library", "deref", "enumeration",
-    "foreign_alloc", "foreign_memory", "foreign_string", "function", "get_or_create_trampoline", "make_callback",
-    "native", "pinned_array", "planned_batch", "pooled_memory", "register_signature", "shared_call", "sizeof", "struct",
+    "alignof", "bind", "call_async", "callback", "converter", "declare", "define_library", "enumeration",
+    "foreign_alloc", "foreign_memory", "function", "get_or_create_trampoline", "make_callback",
+    "native", "planned_batch", "pooled_memory", "register_signature", "shared_call", "sizeof", "struct",
     *_LATER,
 ]  # fmt: skip
 
@@ -168,7 +166,7 @@ def struct(
     >>> struct("struct timespec { long sec; long nsec; };")(sec=5)
     timespec(sec=5, nsec=0)
     """
-    return structs.define_c_struct_auto(
+    return epsilon.define_c_struct_auto(
         name, declaration, special, options=options, packed=packed, align=align, header=header
     )
 

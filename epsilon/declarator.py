@@ -10,7 +10,7 @@ The grammar is that of C11 §6.7: specifiers, then a declarator that is read ins
 from __future__ import annotations
 
 import re
-from collections import ChainMap, namedtuple
+from collections import ChainMap
 
 from epsilon.errors import ForeignTypeError, nearest
 from epsilon.typesystem import (
@@ -18,7 +18,6 @@ from epsilon.typesystem import (
     ENUMS,
     EXTENDED,
     NAMED,
-    TAGS,
     TYPEDEFS,
     VOID,
     WORDS,
@@ -35,6 +34,8 @@ TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
+    from epsilon.bodies import Body
+
 _PACK = re.compile(r"\s*#[ \t]*pragma[ \t]+pack[ \t]*\([ \t]*(?:push[ \t]*,[ \t]*)?(1|2|4|8|16)[ \t]*\)[ \t]*\n")
 _PACK_END = re.compile(r"\n[ \t]*#[ \t]*pragma[ \t]+pack[ \t]*\([ \t]*(?:pop)?[ \t]*\)\s*$")
 _ATTRIBUTES = {"__attribute__", "__attribute", "_Alignas", "alignas"}
@@ -48,6 +49,7 @@ _MEASURES = ("sizeof", "_Alignof", "alignof", "__alignof__")
 _BASIC = {
     "void", "char", "short", "int", "long", "float", "double", "signed", "unsigned", "_Bool", "_Complex", "__int128"
 }  # fmt: skip
+RESERVED = _ATTRIBUTES | _BASIC | _QUALIFIERS | _STORAGE | {"struct", "union", "enum"}
 _CONSTANT = re.compile(rf"{_LITERAL}|<<|>>|[-+*/%()|&^~]")
 
 #: sorted basic words → vocabulary word; C11 §6.7.2 lists the allowed multisets
@@ -80,17 +82,6 @@ _COMBINATIONS = {
 }
 
 
-#: One member of a struct body: ``bits`` is the width of a bit-field, ``name`` None for an anonymous member; ``align``
-#: is in bytes, and so is ``offset``, which C text cannot say.
-_MEMBER = ["name", "ctype", "bits", "packed", "align", "offset"]
-Member = namedtuple("Member", _MEMBER, defaults=(None, False, None, None))
-#: A function's declaration: its name, its ``FunctionType``, and its parameters' names (None for a nameless one).
-Prototype = namedtuple("Prototype", ["name", "type", "parameters"])
-#: A struct's or union's definition: ``"struct"`` or ``"union"``, the tag or None, the members, and what its
-#: attributes and ``#pragma pack`` ask for.
-Body = namedtuple("Body", ["kind", "tag", "members", "packed", "pack", "align"], defaults=(False, 0, 1))
-
-
 def parse_type(text: str, names: Names | None = None) -> CType:
     """The type that ``text`` spells, whose names mean what they mean everywhere, or what ``names`` says.
 
@@ -103,125 +94,6 @@ def parse_type(text: str, names: Names | None = None) -> CType:
         raise reader.error(f"a type alone is wanted here, not a declaration of {name!r}")
     reader.end()
     return ctype
-
-
-def parse_prototype(text: str) -> Prototype:
-    """The function that ``text`` declares.
-
-    >>> parse_prototype("size_t strlen(const char *s);").parameters
-    ('s',)
-    """
-    found = _plain_prototype(text)
-    if found is not None:
-        return found
-    reader = Reader(text)
-    name, ctype, names = reader.declaration()
-    reader.accept(";")
-    reader.end()
-    if name is None or not isinstance(ctype, FunctionType):
-        raise reader.error("a prototype such as 'int abs(int n)' is wanted here")
-    return Prototype(name, ctype, names)
-
-
-def parse_head(text: str) -> tuple[str, str | None]:
-    """``"struct"`` or ``"union"``, and the tag, of the definition in ``text``.
-
-    >>> parse_head("struct pair { char c; double d; };")
-    ('struct', 'pair')
-    """
-    reader = Reader(text)
-    kind = reader.head(Attributes())
-    return kind, reader.take() if reader.at_name() else None
-
-
-def parse_body(text: str, define: Callable[[Body], CType], names: Names | None = None) -> Body:
-    """The struct or union that ``text`` defines; ``define`` makes the types of definitions nested inside it."""
-    reader = Reader(text, define, names or _NAMES)
-    attributes = Attributes()
-    kind = reader.head(attributes)
-    tag = reader.take() if reader.at_name() else None
-    body = reader.body(kind, tag, attributes)
-    if tag is None and reader.at_name():  # typedef struct { … } name;
-        body = body._replace(tag=reader.take())
-    elif reader.at_name():
-        reader.take()
-    reader.accept(";")
-    reader.end()
-    return body
-
-
-# --- plain prototypes, remembered -----------------------------------------------------------------------------------
-# A module declares hundreds of functions, mostly without parentheses inside the parameter list, and their parts repeat:
-# ``const char *s`` is read once.  What was remembered holds for as long as the tags and typedefs in it mean what they
-# meant.
-
-RESERVED = _ATTRIBUTES | _BASIC | _QUALIFIERS | _STORAGE | {"struct", "union", "enum"}
-
-#: what a name meant when a text was read: (the table of names, the name, its meaning)
-Meanings = tuple[tuple[dict, object, CType], ...]
-
-_parts: dict[str, tuple[CType, str | None, Meanings]] = {}
-_shapes: dict[tuple[str, str], tuple[FunctionType, tuple[str | None, ...], Meanings]] = {}
-
-
-def _plain_prototype(text: str) -> Prototype | None:
-    """The function that a plain prototype declares; None where the whole reader is needed, be it for its error."""
-    if not isinstance(text, str) or "/" in text:  # there may be comments
-        return None
-    head, _, tail = text.partition("(")
-    parameters, closing, end = tail.partition(")")
-    head = head.rstrip()
-    start = max(head.rfind(" "), head.rfind("*"), head.rfind("\n"), head.rfind("\t")) + 1
-    result, name = head[:start], head[start:]
-    if not closing or "(" in parameters or end.strip() not in (";", ""):
-        return None
-    if not name.isidentifier() or name in RESERVED:
-        return None
-    found = _shapes.get((result, parameters))
-    if found is None or not _still(found[2]):
-        try:
-            found = _shapes[result, parameters] = _shape(result, parameters)
-        except ForeignTypeError:
-            return None
-    return Prototype(name, found[0], found[1])
-
-
-def _shape(result: str, inner: str) -> tuple[FunctionType, tuple[str | None, ...], Meanings]:
-    base, name, meanings = _part(result)
-    if name is not None:
-        raise ForeignTypeError(f"{result!r} is no type")
-    texts = [] if inner.strip() in ("", "void") else inner.split(",")
-    variadic = bool(texts) and texts[-1].strip() == "..."
-    parts = [_part(text) for text in (texts[:-1] if variadic else texts)]
-    types = tuple(parameter_type(ctype) for ctype, _, _ in parts)
-    meanings = sum((part[2] for part in parts), meanings)
-    return FunctionType(base, types, variadic), tuple(name for _, name, _ in parts), meanings
-
-
-def _part(text: str) -> tuple[CType, str | None, Meanings]:
-    """The type and the name that a part of a prototype declares, and the meanings that it rests on."""
-    found = _parts.get(text)
-    if found is None or not _still(found[2]):
-        if "." in text:
-            raise ForeignTypeError(f"{text!r} is no parameter")
-        reader = Reader(text)
-        name, ctype, _ = reader.declaration()
-        reader.end()
-        found = _parts[text] = ctype, name, _meanings(reader.tokens)
-    return found
-
-
-def _meanings(tokens: list[str]) -> Meanings:
-    """What the tags and the typedefs among ``tokens`` mean now."""
-    pairs = list(zip(tokens, tokens[1:], strict=False))
-    found = [(TAGS, pair, TAGS[pair]) for pair in pairs if pair[0] in ("struct", "union")]
-    found += [(ENUMS, tag, ENUMS.get(tag)) for kind, tag in pairs if kind == "enum"]
-    found += [(table, word, table[word]) for table in (TYPEDEFS, NAMED) for word in tokens if word in table]
-    return tuple(found)
-
-
-def _still(meanings: Meanings) -> bool:
-    return all(table.get(name) is meaning for table, name, meaning in meanings)
 
 
 class Names:
@@ -377,7 +249,9 @@ class Reader:
         if self.peek() == "{":
             if self.define is None:
                 raise self.error(f"a {kind} is defined by define_c_struct or define_c_struct_auto, not here", "{")
-            return self.define(self.body(kind, tag, attributes))
+            from epsilon.bodies import body  # few texts define one
+
+            return self.define(body(self, kind, tag, attributes))
         if tag is None:
             raise self.error(f"a tag is wanted after {kind!r}", self.peek() or "the end")
         return self.names.struct(kind, tag)
@@ -515,21 +389,7 @@ class Reader:
         except (SyntaxError, ArithmeticError, TypeError, ValueError, MemoryError) as error:
             raise self.error(f"no integer constant: {error}", " ".join(words)) from None
 
-    # --- struct bodies ---
-
-    def head(self, found: Attributes) -> str:
-        """``"struct"`` or ``"union"``, at the beginning of a definition, and its attributes."""
-        self.accept("typedef")
-        kind = self.take()
-        if kind not in ("struct", "union"):
-            raise self.error("'struct NAME { … };' or 'union NAME { … };' is wanted here", kind)
-        self.attributes(found)
-        return kind
-
-    def body(self, kind: str, tag: str | None, found: Attributes) -> Body:
-        members = self.members()
-        self.attributes(found)
-        return Body(kind, tag, members, found.packed, self.pack, found.align or 1)
+    # --- attributes ---
 
     def attributes(self, found: Attributes) -> None:
         """Note the attributes here, GCC's and C11's ``_Alignas``, that a layout depends on."""
@@ -570,43 +430,6 @@ class Reader:
         self.expect(")")
         return found
 
-    def members(self) -> list[Member]:
-        self.expect("{")
-        found: list[Member] = []
-        while not self.accept("}"):
-            self.alignas = Attributes()
-            base, const = self.specifiers()
-            before = self.alignas
-            if self.accept(";"):
-                found.append(Member(None, base, None, before.packed, before.align))
-                continue
-            while True:
-                if self.peek() == ":":
-                    name, ctype = None, base
-                else:
-                    name, ctype, _ = self.declarator(base, const)
-                bits = None
-                if self.accept(":"):
-                    bits = self.member_bits()
-                own = Attributes(before)
-                self.attributes(own)
-                found.append(Member(name, member_type(ctype), bits, own.packed, own.align))
-                if self.accept(";"):
-                    break
-                self.expect(",")
-        return found
-
-    def member_bits(self) -> int:
-        words = ""
-        while self.peek() not in (",", ";", "", "__attribute__", "__attribute"):
-            words += self.take()
-        if words in self.names.constants:
-            return self.names.constants[words]
-        if not words.isdigit():
-            raise self.error("the width of a bit-field is an integer constant", words)
-        return int(words)
-
-
 def _python_literal(word: str) -> str:
     """A literal or an operator of C as Python has it."""
     if word.startswith("'"):
@@ -622,9 +445,3 @@ def parameter_type(ctype: CType) -> CType:
     if isinstance(ctype, Array):
         return pointer_to(ctype.target)
     return FunctionPointer(ctype) if isinstance(ctype, FunctionType) else ctype
-
-
-def member_type(ctype: CType) -> CType:
-    if isinstance(ctype, FunctionType):
-        raise ForeignTypeError("a struct cannot hold a function, only a pointer to one")
-    return ctype

@@ -236,6 +236,9 @@ def report_shim(report: Report, missing: Missing) -> bool:
 def report_strategies(report: Report, *, shim_loaded: bool) -> None:
     """Each call strategy, tried by a real call and a real callback."""
     print("\nStrategies, each tried by calling strlen, and qsort with a Python comparator")
+    if _backend.wrong_strategy is not None:
+        remedy = "set EPSILON_STRATEGY to one of the strategies, or unset it"
+        report.line("unknown", f"{_backend.wrong_strategy}; so nothing works", remedy)
     default, _ = try_strategy(os.environ.get("EPSILON_STRATEGY", ""))
     for name in _backend.STRATEGIES:
         if name != "cffi" and not shim_loaded:

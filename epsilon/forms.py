@@ -20,8 +20,8 @@ from hy.model_patterns import FORM, KEYWORD, whole
 from hy.models import Dict, Expression, Float, Integer, Keyword, List, String, Symbol, Tuple
 
 from epsilon.arenas import KINDS
+from epsilon.bodies import parse_body
 from epsilon.callbacks import THREADS
-from epsilon.declarator import parse_body
 from epsilon.errors import ForeignError, ForeignTypeError, nearest
 from epsilon.form_types import (
     FORM_NAMES,

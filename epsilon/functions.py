@@ -214,7 +214,7 @@ def read_declaration(
             raise ForeignTypeError(f"the prototype {word!r} says the types already; pass it alone")
         prototype = _read_prototype(word)
         return (prototype.name,), _specialised(prototype, special, abi), prototype.parameters
-    if isinstance(getattr(declaration, "type", None), FunctionType):  # a ``declarator.Prototype``
+    if isinstance(getattr(declaration, "type", None), FunctionType):  # a ``prototypes.Prototype``
         return (declaration.name,), _specialised(declaration, special, abi), declaration.parameters
     if word is not None:
         symbols: tuple = (word,)
@@ -233,10 +233,10 @@ def read_declaration(
 
 
 def _read_prototype(text: str) -> Any:
-    """``declarator.parse_prototype``.  Its module, with its regular expressions, is imported at the first prototype."""
+    """``prototypes.parse_prototype``.  Its module, with its regular expressions, is imported at the first prototype."""
     global _parse
     if _parse is None:
-        from epsilon.declarator import parse_prototype as _parse
+        from epsilon.prototypes import parse_prototype as _parse
     return _parse(text)
 
 
