@@ -24,8 +24,20 @@ shim: ModuleType | None = None
 #: the reason when ``shim`` is None
 why_no_shim: str | None = None
 
+def asked_by_doctor() -> bool:
+    """Whether this is the command ``epsilon doctor``, which must live to say what is wrong."""
+    command = sys.orig_argv[-2:]
+    return command[1:] == ["doctor"] and os.path.basename(command[0]) == "epsilon"
+
+
+#: what is wrong with EPSILON_STRATEGY, with which only the doctor goes on
+wrong_strategy: str | None = None
+
 if strategy is not None and strategy not in STRATEGIES:
-    raise ImportError(f"EPSILON_STRATEGY={strategy!r}: the strategies are {', '.join(STRATEGIES)}")
+    wrong_strategy = f"EPSILON_STRATEGY={strategy!r}: the strategies are {', '.join(STRATEGIES)}"
+    if not asked_by_doctor():
+        raise ImportError(wrong_strategy)
+    strategy = None
 
 
 def refuse_subinterpreter() -> None:
@@ -42,12 +54,6 @@ def refuse_subinterpreter() -> None:
                 "belong; import it in the main interpreter"
             )
         return
-
-
-def asked_by_doctor() -> bool:
-    """Whether this is the command ``epsilon doctor``, which must live to say what is wrong."""
-    command = sys.orig_argv[-2:]
-    return command[1:] == ["doctor"] and os.path.basename(command[0]) == "epsilon"
 
 
 #: the folder of compiled entries in the cache, and whether this process saw it; None until it looked
@@ -107,7 +113,7 @@ set_hooks = implementation.set_hooks
 #: whether memory remembers the line that allocated it
 checking = os.environ.get("EPSILON_CHECK", "0") not in ("", "0")
 
-#: the descriptor of a struct's plain members, or None: without the shim it is structs.Field
+#: the descriptor of a struct's plain members, or None: without the shim it is fields.Field
 Field = getattr(shim, "Field", None)
 
 # What guarded memory knows of itself, as functions, for a C struct may have members of the same names.

@@ -159,9 +159,7 @@ def struct(
     >>> struct("struct timespec { long sec; long nsec; };")(sec=5)
     timespec(sec=5, nsec=0)
     """
-    from epsilon import structs
-
-    return structs.define_c_struct_auto(
+    return epsilon.define_c_struct_auto(
         name, declaration, special, options=options, packed=packed, align=align, header=header
     )
 

@@ -14,7 +14,7 @@ from epsilon import _backend, memory
 from epsilon.errors import ForeignMemoryError, ForeignTypeError, nearest, shorten
 from epsilon.expressions import is_fixed, plain_word, word_of
 from epsilon.memory import _PLAIN_COUNT, ForeignMemory, requested
-from epsilon.structs import caller
+from epsilon.sites import caller
 from epsilon.typesystem import CHARACTER_POINTER, Array, CType
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon

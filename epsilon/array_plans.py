@@ -13,8 +13,10 @@ import _cffi_backend as cffi
 
 from epsilon import _backend
 from epsilon.arrays import fill, listed, taker, values_of
+from epsilon.dereference import is_null_pointer
 from epsilon.errors import ForeignError, ForeignTypeError, ForeignValueError, shorten
-from epsilon.memory import ForeignMemory, OwnedMemory, is_null_pointer
+from epsilon.memory import ForeignMemory
+from epsilon.owned import OwnedMemory
 from epsilon.pointers import DerivedMemory, _address
 from epsilon.typesystem import (
     VOID_POINTER,

@@ -10,11 +10,12 @@ import _cffi_backend as cffi
 
 from epsilon import _backend
 from epsilon.errors import ForeignError, ForeignTypeError, ForeignValueError, shorten
-from epsilon.memory import ForeignMemory, scalar_of_format
-from epsilon.structs import read, write
+from epsilon.formats import scalar_of_format
+from epsilon.memory import ForeignMemory
 from epsilon.typesystem import WORDS, Array, CData, CType, Pointer, characters, find_converter, same_representation
 from epsilon.typesystem.base import registered
 from epsilon.typesystem.exposed import exposed
+from epsilon.views import BYTES, read, write
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 _UINTPTR = WORDS["uintptr"].backend
-_BYTES = cffi.new_array_type(cffi.new_pointer_type(cffi.new_primitive_type("char")), None)
 
 
 # --- values of many elements at once --------------------------------------------------------------------------------
@@ -170,7 +170,7 @@ def _in_place(array: Array, value: Any, writable: bool) -> Any:
             raise ForeignValueError(f"got {shorten(value)}, which is read-only, and C writes to it")
         size, readonly = view.nbytes, view.readonly
         _check_count(array, size // element.size)
-        hold = cffi.from_buffer(_BYTES, value)  # while the view keeps it as it is
+        hold = cffi.from_buffer(BYTES, value)  # while the view keeps it as it is
     address = int(cffi.cast(_UINTPTR, hold))
     return _backend.Guarded(Pointer(element).backend, size, element.alignment, address, hold, readonly)
 

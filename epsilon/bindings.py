@@ -13,12 +13,14 @@ from collections import ChainMap
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from epsilon.declarator import Body, Names, Prototype, Reader
+from epsilon.bodies import Body
+from epsilon.declarator import Names, Reader
 from epsilon.enums import EnumType
 from epsilon.errors import ForeignTypeError, shorten
 from epsilon.functions import read_declaration
 from epsilon.options import OF_ONE, check_option_names, read_options
-from epsilon.structs import build_body
+from epsilon.prototypes import Prototype
+from epsilon.struct_definitions import build_body
 from epsilon.tables import Bindings, Table
 from epsilon.typesystem import (
     NAMED,

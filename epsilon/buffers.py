@@ -14,12 +14,15 @@ from typing import Any
 import _cffi_backend as cffi
 
 from epsilon import _backend
+from epsilon.dereference import ctype_of
 from epsilon.errors import ForeignMemoryError, ForeignTypeError, ForeignValueError, shorten
 from epsilon.expressions import ctype
-from epsilon.memory import ForeignMemory, ctype_of, scalar_of_format
-from epsilon.structs import ArrayView, Struct, StructType
+from epsilon.formats import scalar_of_format
+from epsilon.memory import ForeignMemory
+from epsilon.structs import Struct, StructType
 from epsilon.typesystem import NAMED, VOID, WORDS, Array, CData, CType, Integer, StructCType, same_representation
 from epsilon.typesystem.exposed import array_of
+from epsilon.views import ArrayView
 
 _Lease = _backend.Lease
 _UINTPTR = WORDS["uintptr"].backend

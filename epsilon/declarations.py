@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from epsilon import _backend
-from epsilon.declarator import Member
-from epsilon.layout import place
-from epsilon.structs import Layout, Struct, StructType
+from epsilon.layout import Layout, Member, place
+from epsilon.structs import Struct, StructType
 from epsilon.typesystem import (
     SYSTEM_TYPEDEFS,
     Array,

@@ -9,13 +9,12 @@ The grammar is that of C11 §6.7: specifiers, then a declarator that is read ins
 
 from __future__ import annotations
 
-from collections import ChainMap, namedtuple
+from collections import ChainMap
 
 from epsilon.errors import ForeignTypeError, nearest
 from epsilon.typesystem import (
     ENUMS,
     NAMED,
-    TAGS,
     TYPEDEFS,
     VOID,
     WORDS,
@@ -31,7 +30,8 @@ from epsilon.typesystem.uncarried import COMPLEX, EXTENDED, vector
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
-    from typing import Any
+
+    from epsilon.bodies import Body
 
 _ATTRIBUTES = {"__attribute__", "__attribute", "_Alignas", "alignas"}
 #: attributes that change no layout
@@ -42,6 +42,7 @@ _MEASURES = ("sizeof", "_Alignof", "alignof", "__alignof__")
 _BASIC = {
     "void", "char", "short", "int", "long", "float", "double", "signed", "unsigned", "_Bool", "_Complex", "__int128"
 }  # fmt: skip
+RESERVED = _ATTRIBUTES | _BASIC | _QUALIFIERS | _STORAGE | {"struct", "union", "enum"}
 
 #: sorted basic words → vocabulary word; C11 §6.7.2 lists the allowed multisets
 _COMBINATIONS = {
@@ -73,17 +74,6 @@ _COMBINATIONS = {
 }
 
 
-#: One member of a struct body: ``bits`` is the width of a bit-field, ``name`` None for an anonymous member; ``align``
-#: is in bytes, and so is ``offset``, which C text cannot say.
-_MEMBER = ["name", "ctype", "bits", "packed", "align", "offset"]
-Member = namedtuple("Member", _MEMBER, defaults=(None, False, None, None))
-#: A function's declaration: its name, its ``FunctionType``, and its parameters' names (None for a nameless one).
-Prototype = namedtuple("Prototype", ["name", "type", "parameters"])
-#: A struct's or union's definition: ``"struct"`` or ``"union"``, the tag or None, the members, and what its
-#: attributes and ``#pragma pack`` ask for.
-Body = namedtuple("Body", ["kind", "tag", "members", "packed", "pack", "align"], defaults=(False, 0, 1))
-
-
 def parse_type(text: str, names: Names | None = None) -> CType:
     """The type that ``text`` spells, whose names mean what they mean everywhere, or what ``names`` says.
 
@@ -98,62 +88,6 @@ def parse_type(text: str, names: Names | None = None) -> CType:
     return ctype
 
 
-def parse_prototype(text: str) -> Prototype:
-    """The function that ``text`` declares.
-
-    >>> parse_prototype("size_t strlen(const char *s);").parameters
-    ('s',)
-    """
-    name, shape = parse_shape(text)
-    return Prototype(name, shape.type, shape.parameters)
-
-
-def parse_shape(text: str) -> tuple[str, Shape]:
-    """The function that ``text`` declares, as its name and all else.
-
-    >>> parse_shape("int abs(int n);")[1] is parse_shape("int somewhere_else(int n);")[1]
-    True
-    """
-    head, _, tail = text.partition("(")
-    result, _, name = head.rpartition(" ")
-    if not name:
-        result, _, name = head.rstrip().rpartition(" ")
-    if "*" in name:
-        name = name[name.rindex("*") + 1 :]
-        result = head.rstrip().removesuffix(name)
-    known = _shapes.get((result, tail))
-    if known is None or name in RESERVED or not name.isidentifier() or (known.meanings and not _still(known.meanings)):
-        return _read_shape(text, name, (result, tail))
-    return name, known
-
-
-def parse_head(text: str) -> tuple[str, str | None]:
-    """``"struct"`` or ``"union"``, and the tag, of the definition in ``text``.
-
-    >>> parse_head("struct pair { char c; double d; };")
-    ('struct', 'pair')
-    """
-    reader = Reader(text)
-    kind = reader.head(Attributes())
-    return kind, reader.take() if reader.at_name() else None
-
-
-def parse_body(text: str, define: Callable[[Body], CType], names: Names | None = None) -> Body:
-    """The struct or union that ``text`` defines; ``define`` makes the types of definitions nested inside it."""
-    reader = Reader(text, define, names or _NAMES)
-    attributes = Attributes()
-    kind = reader.head(attributes)
-    tag = reader.take() if reader.at_name() else None
-    body = reader.body(kind, tag, attributes)
-    if tag is None and reader.at_name():  # typedef struct { … } name;
-        body = body._replace(tag=reader.take())
-    elif reader.at_name():
-        reader.take()
-    reader.accept(";")
-    reader.end()
-    return body
-
-
 def tokens(text: str) -> list[str]:
     """The words of C text; most is words and stars alone, and needs no regular expressions."""
     words = text.replace("*", " * ").split()
@@ -163,91 +97,6 @@ def tokens(text: str) -> list[str]:
 
             return split(text)
     return words
-
-
-# --- plain prototypes, remembered -----------------------------------------------------------------------------------
-# A module declares hundreds of functions, mostly without parentheses inside the parameter list, and they repeat: what
-# stands before and after the name is read once, and a part such as ``const char *s`` is.  What was remembered holds for
-# as long as the tags and typedefs in it mean what they meant.
-
-RESERVED = _ATTRIBUTES | _BASIC | _QUALIFIERS | _STORAGE | {"struct", "union", "enum"}
-
-#: what a name meant when a text was read: (the table of names, the name, its meaning)
-Meanings = tuple[tuple[dict, object, CType], ...]
-
-
-class Shape:
-    """What prototypes share that differ in the function's name alone."""
-
-    __slots__ = ("meanings", "parameters", "signature", "type")
-
-    def __init__(self, type: FunctionType, parameters: tuple[str | None, ...], meanings: Meanings):
-        self.type, self.parameters, self.meanings = type, parameters, meanings
-        #: for who makes a signature of the type; None until then
-        self.signature: Any = None
-
-
-_parts: dict[str, tuple[CType, str | None, Meanings]] = {}
-#: what stands before the name, and after the parenthesis
-_shapes: dict[tuple[str, str], Shape] = {}
-
-
-def _read_shape(text: str, name: str, key: tuple[str, str]) -> tuple[str, Shape]:
-    """As ``parse_shape``; what is plain is remembered: ``key`` stands around the ``name``."""
-    parameters, closing, end = key[1].partition(")")
-    plain = closing and "(" not in parameters and "/" not in text and end.strip() in (";", "")  # there may be comments
-    if plain and name.isidentifier() and name not in RESERVED:
-        try:
-            found = _shapes[key] = _shape(key[0], parameters)
-        except ForeignTypeError:
-            pass  # the reader tells what is wrong with the whole text
-        else:
-            return name, found
-    reader = Reader(text)
-    name, ctype, names = reader.declaration()
-    reader.accept(";")
-    reader.end()
-    if name is None or not isinstance(ctype, FunctionType):
-        raise reader.error("a prototype such as 'int abs(int n)' is wanted here")
-    return name, Shape(ctype, names, ())
-
-
-def _shape(result: str, inner: str) -> Shape:
-    base, name, meanings = _part(result)
-    if name is not None:
-        raise ForeignTypeError(f"{result!r} is no type")
-    texts = [] if inner.strip() in ("", "void") else inner.split(",")
-    variadic = bool(texts) and texts[-1].strip() == "..."
-    parts = [_part(text) for text in (texts[:-1] if variadic else texts)]
-    types = tuple(parameter_type(ctype) for ctype, _, _ in parts)
-    meanings = sum((part[2] for part in parts), meanings)
-    return Shape(FunctionType(base, types, variadic), tuple(name for _, name, _ in parts), meanings)
-
-
-def _part(text: str) -> tuple[CType, str | None, Meanings]:
-    """The type and the name that a part of a prototype declares, and the meanings that it rests on."""
-    found = _parts.get(text)
-    if found is None or not _still(found[2]):
-        if "." in text:
-            raise ForeignTypeError(f"{text!r} is no parameter")
-        reader = Reader(text)
-        name, ctype, _ = reader.declaration()
-        reader.end()
-        found = _parts[text] = ctype, name, _meanings(reader.tokens)
-    return found
-
-
-def _meanings(tokens: list[str]) -> Meanings:
-    """What the tags and the typedefs among ``tokens`` mean now."""
-    pairs = list(zip(tokens, tokens[1:], strict=False))
-    found = [(TAGS, pair, TAGS[pair]) for pair in pairs if pair[0] in ("struct", "union")]
-    found += [(ENUMS, tag, ENUMS.get(tag)) for kind, tag in pairs if kind == "enum"]
-    found += [(table, word, table[word]) for table in (TYPEDEFS, NAMED) for word in tokens if word in table]
-    return tuple(found)
-
-
-def _still(meanings: Meanings) -> bool:
-    return all(table.get(name) is meaning for table, name, meaning in meanings)
 
 
 class Names:
@@ -404,7 +253,9 @@ class Reader:
         if self.peek() == "{":
             if self.define is None:
                 raise self.error(f"a {kind} is defined by define_c_struct or define_c_struct_auto, not here", "{")
-            return self.define(self.body(kind, tag, attributes))
+            from epsilon.bodies import body  # few texts define one
+
+            return self.define(body(self, kind, tag, attributes))
         if tag is None:
             raise self.error(f"a tag is wanted after {kind!r}", self.peek() or "the end")
         return self.names.struct(kind, tag)
@@ -544,21 +395,7 @@ class Reader:
         except (SyntaxError, ArithmeticError, TypeError, ValueError, MemoryError) as error:
             raise self.error(f"no integer constant: {error}", " ".join(words)) from None
 
-    # --- struct bodies ---
-
-    def head(self, found: Attributes) -> str:
-        """``"struct"`` or ``"union"``, at the beginning of a definition, and its attributes."""
-        self.accept("typedef")
-        kind = self.take()
-        if kind not in ("struct", "union"):
-            raise self.error("'struct NAME { … };' or 'union NAME { … };' is wanted here", kind)
-        self.attributes(found)
-        return kind
-
-    def body(self, kind: str, tag: str | None, found: Attributes) -> Body:
-        members = self.members()
-        self.attributes(found)
-        return Body(kind, tag, members, found.packed, self.pack, found.align or 1)
+    # --- attributes ---
 
     def attributes(self, found: Attributes) -> None:
         """Note the attributes here, GCC's and C11's ``_Alignas``, that a layout depends on."""
@@ -599,51 +436,8 @@ class Reader:
         self.expect(")")
         return found
 
-    def members(self) -> list[Member]:
-        self.expect("{")
-        found: list[Member] = []
-        while not self.accept("}"):
-            self.alignas = Attributes()
-            base, const = self.specifiers()
-            before = self.alignas
-            if self.accept(";"):
-                found.append(Member(None, base, None, before.packed, before.align))
-                continue
-            while True:
-                if self.peek() == ":":
-                    name, ctype = None, base
-                else:
-                    name, ctype, _ = self.declarator(base, const)
-                bits = None
-                if self.accept(":"):
-                    bits = self.member_bits()
-                own = Attributes(before)
-                self.attributes(own)
-                found.append(Member(name, member_type(ctype), bits, own.packed, own.align))
-                if self.accept(";"):
-                    break
-                self.expect(",")
-        return found
-
-    def member_bits(self) -> int:
-        words = ""
-        while self.peek() not in (",", ";", "", "__attribute__", "__attribute"):
-            words += self.take()
-        if words in self.names.constants:
-            return self.names.constants[words]
-        if not words.isdigit():
-            raise self.error("the width of a bit-field is an integer constant", words)
-        return int(words)
-
-
 def parameter_type(ctype: CType) -> CType:
     """What a parameter declared as ``ctype`` really is: arrays and functions decay to pointers (C11 §6.7.6.3)."""
     if isinstance(ctype, Array):
         return pointer_to(ctype.target)
     return FunctionPointer(ctype) if isinstance(ctype, FunctionType) else ctype
-
-
-def member_type(ctype: CType) -> CType:
-    if isinstance(ctype, FunctionType):
-        raise ForeignTypeError("a struct cannot hold a function, only a pointer to one")
-    return ctype

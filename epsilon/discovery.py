@@ -11,14 +11,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from epsilon import compiler
-from epsilon.declarator import Names, Reader, parse_body, parse_type
+from epsilon.bodies import parse_body
+from epsilon.declarator import Names, Reader, parse_type
 from epsilon.errors import CompilerError, ForeignTypeError, HeaderError, nearest
 from epsilon.headers.facts import Facts
 from epsilon.headers.preprocess import preprocess
 from epsilon.headers.proof import Layouts
 from epsilon.headers.reading import declarations
 from epsilon.headers.request import Request
-from epsilon.structs import build_body
+from epsilon.struct_definitions import build_body
 from epsilon.typesystem import NAMED, TAGS, TYPEDEFS, WORDS, CType, StructCType
 
 #: the tags mean a header's structs while these are made

@@ -6,9 +6,9 @@ import _cffi_backend as cffi
 
 from epsilon import _backend
 from epsilon.errors import ForeignTypeError
-from epsilon.memory import _Release
+from epsilon.owned import Release
 from epsilon.results import releaser
-from epsilon.structs import caller
+from epsilon.sites import caller
 from epsilon.typesystem import NAMED, VOID_POINTER, CData, CType, Pointer, PointerLike, tagged
 from epsilon.typesystem.pointers import check_free
 from epsilon.usertypes import new_name
@@ -134,7 +134,7 @@ class ForeignObject(_backend.Guarded):
 
 def _object(python_class: type, address: int, free: Callable[[Any], Any], acquire: Any) -> Any:
     pointer = python_class.ctype.backend  # type: ignore[attr-defined]
-    made = _backend.Guarded.__new__(python_class, pointer, -1, 1, address, _Release(free, address))
+    made = _backend.Guarded.__new__(python_class, pointer, -1, 1, address, Release(free, address))
     made._free, made._acquire = free, acquire
     return made
 

@@ -9,7 +9,7 @@ from funcparserlib.parser import Parser, many
 from hy.model_patterns import FORM, whole
 from hy.models import Expression, Integer, Keyword, List, String, Symbol, Tuple
 
-from epsilon.declarator import parse_body
+from epsilon.bodies import parse_body
 from epsilon.errors import ForeignTypeError
 from epsilon.form_fields import NAME
 from epsilon.form_functions import PAIR, distinct

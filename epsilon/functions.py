@@ -215,7 +215,7 @@ def read_declaration(
             raise ForeignTypeError(f"the prototype {word!r} says the types already; pass it alone")
         name, signature, names = read_prototype(word, special, abi)
         return (name,), signature, names
-    if isinstance(getattr(declaration, "type", None), FunctionType):  # a ``declarator.Prototype``
+    if isinstance(getattr(declaration, "type", None), FunctionType):  # a ``prototypes.Prototype``
         return (declaration.name,), _specialised(declaration, special, abi), declaration.parameters
     if word is not None:
         symbols: tuple = (word,)
@@ -242,7 +242,7 @@ def read_prototype(
     """
     global _parse
     if _parse is None:
-        from epsilon.declarator import parse_shape as _parse
+        from epsilon.prototypes import parse_shape as _parse
     name, shape = _parse(text)
     if special or abi != "default":
         return name, _specialised(shape, special, abi), shape.parameters
@@ -252,7 +252,7 @@ def read_prototype(
     return name, signature, shape.parameters
 
 
-#: ``declarator.parse_shape``; its module is imported at the first prototype
+#: ``prototypes.parse_shape``; its module is imported at the first prototype
 _parse: Any = None
 
 
@@ -557,7 +557,7 @@ def _later(name: str, module: str) -> None:
 
 
 _later("array_taker", "epsilon.memory")
-_later("copy_struct", "epsilon.structs")
+_later("copy_struct", "epsilon.views")
 _later("own", "epsilon.memory")
 _later("wrap_callable", "epsilon.callbacks")
 

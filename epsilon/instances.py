@@ -6,8 +6,9 @@ import _cffi_backend as cffi
 
 from epsilon import _backend
 from epsilon.errors import ForeignTypeError
-from epsilon.structs import _bytes_at, leaves, write
+from epsilon.passing import leaves
 from epsilon.typesystem import Array, CType, String, StructCType
+from epsilon.views import bytes_at, write
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def copied(struct: Any) -> Any:
     address, size = _backend.address_of(struct), _backend.size_of(struct)
     made = _new(type(struct), size)
     target = _backend.address_of(made)
-    cffi.memmove(_bytes_at(target, size), _bytes_at(address, size), size)
+    cffi.memmove(bytes_at(target, size), bytes_at(address, size), size)
     moved = {
         key - address + target: value
         for key, value in list(_backend.kept_by(struct).items())
@@ -40,7 +41,7 @@ def reduced(struct: Any) -> tuple:
     """How a struct is pickled: by value.  Strings go along; any other pointer but NULL raises ``ForeignTypeError``."""
     size = _backend.size_of(struct)
     own = type(struct).ctype
-    data = bytearray(_bytes_at(_backend.address_of(struct), size))
+    data = bytearray(bytes_at(_backend.address_of(struct), size))
     texts = []
     for offset, found in _pointers(own, size):
         end = offset + found.size
@@ -63,7 +64,7 @@ def restored(struct_class: Any, data: bytes, texts: list) -> Any:
             f"{struct_class.ctype.spelling} has {struct_class.size} bytes now, and had {len(data)} when it was pickled"
         )
     made = _new(struct_class, len(data))
-    _bytes_at(_backend.address_of(made), len(data))[:] = data
+    bytes_at(_backend.address_of(made), len(data))[:] = data
     for offset, found, text in texts:
         write(found, made, offset, text)
     return made

@@ -18,18 +18,30 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Any
 
-    from epsilon.declarator import Member
     from epsilon.typesystem import CType
 
 #: AAPCS64 §8.1.8: there an unnamed bit-field aligns the struct as a named one does
 _UNNAMED_ALIGN = HAS_REFERENCES
 _LARGEST_ALIGNMENT = 1 << 15
 
+#: One member of a struct body: ``bits`` is the width of a bit-field, ``name`` None for an anonymous member; ``align``
+#: is in bytes, and so is ``offset``, which C text cannot say.
+_MEMBER = ["name", "ctype", "bits", "packed", "align", "offset"]
+Member = namedtuple("Member", _MEMBER, defaults=(None, False, None, None))
 #: What is asked of a whole struct: ``packed`` as the attribute, ``pack`` as ``#pragma pack(n)`` (0: none), ``align``.
 Rules = namedtuple("Rules", ["packed", "pack", "align"], defaults=(False, 0, 1))
 PLAIN = Rules()
 #: Size and alignment in bytes, and for each member the bit at which it begins.
 Placed = namedtuple("Placed", ["size", "alignment", "bits"])
+
+
+class Layout:
+    """Where one member is: bytes from the start, and for a bit-field its first bit and its width."""
+
+    __slots__ = ("bits", "ctype", "name", "offset", "shift")
+
+    def __init__(self, name: str, ctype: CType, offset: int, shift: int = 0, bits: int | None = None):
+        self.name, self.ctype, self.offset, self.shift, self.bits = name, ctype, offset, shift, bits
 
 
 def _up(number: int, unit: int) -> int:
@@ -39,7 +51,6 @@ def _up(number: int, unit: int) -> int:
 def place(kind: str, members: Iterable[Member], rules: Rules = PLAIN) -> Placed:
     """Lay out the members of a struct or union.
 
-    >>> from epsilon.declarator import Member
     >>> place("struct", [Member("c", ctype("char")), Member("d", ctype("double"))])
     Placed(size=16, alignment=8, bits=[0, 64])
     """
@@ -77,6 +88,39 @@ def place(kind: str, members: Iterable[Member], rules: Rules = PLAIN) -> Placed:
 
 
 # --- what may be asked ----------------------------------------------------------------------------------------------
+
+
+def settle(own: StructCType, members: Sequence[Member], placed: Placed, rules: Rules) -> None:
+    """Give ``own`` the layout that ``place`` found."""
+    own.size, own.alignment, own.rules = placed.size, placed.alignment, rules
+    fields: list[Layout] = []
+    for member, start in zip(members, placed.bits, strict=True):
+        if member.bits is not None:
+            if member.name is not None:
+                fields.append(_bit_field(member, start, placed.size))
+        elif member.name is not None:
+            fields.append(Layout(member.name, member.ctype, start // 8))
+        else:  # an anonymous member: its members are reached through this struct
+            fields.extend(
+                Layout(inner.name, inner.ctype, start // 8 + inner.offset, inner.shift, inner.bits)
+                for inner in member.ctype.fields
+            )
+    own.fields, own.members = tuple(fields), tuple(zip(members, placed.bits, strict=True))
+    own.flexible = next((field for field in fields if field.ctype.size is None), None)
+
+
+def _bit_field(member: Member, start: int, size: int) -> Layout:
+    """Bits of a storage unit, as in C; of the bytes that they are in, where they cross units or the struct's end."""
+    width = member.ctype.size * 8
+    unit = width if start % width + member.bits <= width and (start // width + 1) * width <= size * 8 else 8
+    return Layout(member.name, member.ctype, start // unit * unit // 8, start % unit, member.bits)
+
+
+def fill(own: StructCType, members: Sequence[Member], rules: Rules) -> StructCType:
+    """Lay out ``own``, for its size and its members' places; it gets no class, and cffi does not hear of it."""
+    check_members(own.spelling.rstrip(), own.kind, members, rules)
+    settle(own, members, place(own.kind, members, rules), rules)
+    return own
 
 
 def _is_alignment(value: Any, largest: int) -> bool:

@@ -10,8 +10,9 @@ import re
 from collections import ChainMap
 
 from epsilon.bindings import Block, split
-from epsilon.declarator import RESERVED, Prototype, Reader
+from epsilon.declarator import RESERVED, Reader
 from epsilon.errors import ForeignTypeError
+from epsilon.prototypes import Prototype
 from epsilon.tables import Bindings, Table
 from epsilon.typesystem import ENUMS, NAMED, TAGS, TYPEDEFS, FunctionType, StructCType, tagged
 

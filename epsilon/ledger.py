@@ -9,7 +9,6 @@ from __future__ import annotations
 import atexit
 import functools
 import gc
-import os
 import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -19,12 +18,12 @@ import _cffi_backend as cffi
 
 from epsilon import _backend
 from epsilon.errors import ForeignMemoryError
-from epsilon.memory import ForeignMemory, OwnedMemory, PooledMemory
+from epsilon.memory import ForeignMemory, PooledMemory
+from epsilon.owned import OwnedMemory
+from epsilon.sites import users_line
 from epsilon.structs import Struct
 from epsilon.typesystem import Array, Pointer
 from epsilon.typesystem import hooks as type_hooks
-
-_PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
 class Block(NamedTuple):
@@ -94,11 +93,8 @@ def report() -> Report:
 
 def notice(memory: Any) -> Any:
     """Remember the line of the user's that allocates ``memory``."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame = frame.f_back
     key = id(memory)
-    _origins[key] = (f"{frame.f_code.co_filename}:{frame.f_lineno}", ref(memory, lambda _: _origins.pop(key, None)))
+    _origins[key] = (users_line(), ref(memory, lambda _: _origins.pop(key, None)))
     return memory
 
 

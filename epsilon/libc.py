@@ -339,8 +339,9 @@ def _types() -> Bindings:
 def _bind(name: str) -> Any:
     import re
 
-    from epsilon.declarator import Prototype, Reader
+    from epsilon.declarator import Reader
     from epsilon.libraries import library_for
+    from epsilon.prototypes import Prototype
 
     library, options, text = _functions()[name]
     if not re.search(_OWN, text):

@@ -7,24 +7,21 @@ stays alive in a table until ``foreign_release``, and cannot be ended before.  B
 
 from __future__ import annotations
 
-import os
-import sys
-
 import _cffi_backend as cffi
 
 from epsilon import _backend
 from epsilon.errors import ForeignMemoryError, shorten
-from epsilon.memory import OwnedMemory, foreign_alloc
+from epsilon.memory import foreign_alloc
+from epsilon.owned import OwnedMemory
+from epsilon.sites import users_line
 from epsilon.typesystem import VOID_POINTER, WORDS, CData, CType
+from epsilon.views import BYTES, bytes_at
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
 if TYPE_CHECKING:
     from typing import Any
 
 _UINTPTR = WORDS["uintptr"].backend
-_CHARACTER_POINTER = cffi.new_pointer_type(cffi.new_primitive_type("char"))
-_BYTES = cffi.new_array_type(_CHARACTER_POINTER, None)
-_PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 _c: dict[str, Any] = {}
 
@@ -50,7 +47,7 @@ def _allocate(content: Any, alignment: int) -> int:
     address = int(cffi.cast(_UINTPTR, memory))
     if address == 0:
         raise MemoryError
-    cffi.buffer(cffi.cast(_CHARACTER_POINTER, address), len(content))[:] = content
+    bytes_at(address, len(content))[:] = content
     return address
 
 
@@ -101,7 +98,7 @@ def _give(target: CType, value: Any, made: Any) -> Any:
     if _backend.kept_by(made):
         raise ForeignMemoryError(f"got {shorten(value)}, which points to what Python keeps alive: C would find it "
                                  "gone; store pointers that C gave, or use (:keep T)")  # fmt: skip
-    content = cffi.buffer(cffi.cast(_CHARACTER_POINTER, _backend.address_of(made)), _backend.size_of(made))
+    content = bytes_at(_backend.address_of(made), _backend.size_of(made))
     alignment = getattr(getattr(target, "target", None), "alignment", None) or 1
     return _given(_allocate(content, alignment), source, True)
 
@@ -129,7 +126,7 @@ def _keep(target: CType, value: Any, made: Any) -> Any:
     if isinstance(made, bytes):
         made = foreign_alloc("char", initial=made + b"\0")
     if isinstance(made, memoryview):
-        made = cffi.from_buffer(_BYTES, made)
+        made = cffi.from_buffer(BYTES, made)
     if isinstance(made, _backend.Guarded):
         address = _backend.address_of(made)
     elif isinstance(made, CData):
@@ -200,10 +197,7 @@ def hand_over(handed: Any, value: Any) -> Any:
 
 def depart(made: tuple) -> None:
     """The call is about to be made with these."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame = frame.f_back
-    where = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    where = users_line()
     for each in made:
         if isinstance(each, (_Given, _Kept)):
             each.depart(where)

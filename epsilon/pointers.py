@@ -8,6 +8,7 @@ from __future__ import annotations
 import _cffi_backend as cffi
 
 from epsilon import _backend
+from epsilon.dereference import ctype_of, struct_pointer
 from epsilon.errors import (
     ForeignIndexError,
     ForeignMemoryError,
@@ -18,8 +19,9 @@ from epsilon.errors import (
     shorten,
 )
 from epsilon.expressions import ctype, word_of
-from epsilon.memory import ForeignMemory, OwnedMemory, ctype_of, struct_pointer
-from epsilon.structs import ArrayView, Struct
+from epsilon.memory import ForeignMemory
+from epsilon.owned import OwnedMemory
+from epsilon.structs import Struct
 from epsilon.typesystem import (
     CHARACTER_POINTER,
     VOID_POINTER,
@@ -36,6 +38,7 @@ from epsilon.typesystem import (
     Void,
     same_representation,
 )
+from epsilon.views import BYTES, ArrayView
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
 if TYPE_CHECKING:
@@ -43,7 +46,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 _UINTPTR = WORDS["uintptr"].backend
-_CHARACTERS = cffi.new_array_type(cffi.new_pointer_type(cffi.new_primitive_type("char")), None)
 
 
 class DerivedMemory(ForeignMemory):
@@ -323,7 +325,7 @@ class _Side:
 
     def lock(self, value: Any, writable: bool) -> Any:
         try:
-            return cffi.from_buffer(_CHARACTERS, value, writable)
+            return cffi.from_buffer(BYTES, value, writable)
         except (TypeError, BufferError, ValueError) as error:
             raise ForeignTypeError(f"{self.what} is no pointer and no {'writable ' * writable}buffer") from error
 

@@ -11,7 +11,7 @@ from epsilon import _backend
 from epsilon import memory as memory_module
 from epsilon.errors import ForeignMemoryError, ForeignTypeError, ForeignValueError, shorten
 from epsilon.memory import ForeignMemory, requested
-from epsilon.structs import caller
+from epsilon.sites import caller
 from epsilon.typesystem import CHARACTER_POINTER, Array
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon

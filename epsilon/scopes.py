@@ -6,7 +6,7 @@ from epsilon.callbacks import make_callback
 from epsilon.errors import ForeignError, ForeignTypeError, shorten
 from epsilon.libraries import lib_open
 from epsilon.memory import ForeignMemory, foreign_alloc
-from epsilon.structs import caller
+from epsilon.sites import caller
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from epsilon import _backend
 from epsilon.errors import ForeignError, ForeignMemoryError, ForeignTypeError
 from epsilon.expressions import ctype, word_of
 from epsilon.memory import ForeignMemory
-from epsilon.structs import caller, read, write
+from epsilon.sites import caller
 from epsilon.typesystem import Array, CType, Scalar, StructCType
+from epsilon.views import read, write
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
 if TYPE_CHECKING:

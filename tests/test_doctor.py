@@ -99,6 +99,18 @@ def test_a_forced_strategy_without_its_shim_is_told_and_no_traceback(strategy):
     assert f"EPSILON_STRATEGY={strategy} needs the shim" in done.stderr
 
 
+def test_an_unknown_strategy_is_told_with_those_that_are_and_no_traceback():
+    """The package itself refuses; its doctor says what is allowed."""
+    environment = {**os.environ, "EPSILON_STRATEGY": "fastest", "PYTHONPATH": str(Path(epsilon.__file__).parent.parent)}
+    done = subprocess.run([sys.executable, "-m", "epsilon", "doctor"], env=environment, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr == "", done.stderr
+    said = "EPSILON_STRATEGY='fastest': the strategies are compiled, registers, libffi, cffi"
+    assert f"{said}; so nothing works" in done.stdout and "the default here" not in done.stdout
+    assert "To put right:" in done.stdout and "set EPSILON_STRATEGY to one of the strategies" in done.stdout
+    done = subprocess.run([sys.executable, "-c", "import epsilon"], env=environment, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.endswith(f"ImportError: {said}\n")
+
+
 def test_version_and_help(capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main(["--version"])

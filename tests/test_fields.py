@@ -170,7 +170,7 @@ def test_elements_of_a_user_type_go_through_its_functions():
     memory[1] = one.l = 250
     assert (memory[1], one.l, epsilon.deref(memory, 1, "double")) == (250, 250, 2.5)
     for fill in (foreign_alloc(("array", "short", 2), 2), foreign_alloc("long-double", 2), foreign_alloc("bool", 2)):
-        fill[1] = [1, 2] if isinstance(fill[1], epsilon.structs.ArrayView) else 1
+        fill[1] = [1, 2] if isinstance(fill[1], epsilon.views.ArrayView) else 1
         assert fill[1] == [1, 2] or fill[1] == 1
 
 

@@ -333,7 +333,7 @@ def test_what_attributes_say_of_functions(tmp_path):
 
 
 def test_facts_are_read_again_without_pycparser(functions):
-    from epsilon.declarator import parse_prototype
+    from epsilon.prototypes import parse_prototype
 
     plain = [row.prototype for row in functions.functions.values() if "struct" not in row.prototype]
     known = [text for text in plain if not re.search(r"function_type|_Float|int128|va_list|_Complex|typedef", text)]

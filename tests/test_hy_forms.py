@@ -19,9 +19,11 @@ import pytest
 
 import epsilon
 from epsilon import _runtime
-from epsilon.declarator import parse_body, parse_prototype, parse_type
+from epsilon.bodies import parse_body
+from epsilon.declarator import parse_type
 from epsilon.expressions import ctype
 from epsilon.form_types import read_type
+from epsilon.prototypes import parse_prototype
 from epsilon.typesystem import TYPEDEFS, WORDS
 
 REQUIRE = "(require epsilon *)\n"

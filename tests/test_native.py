@@ -182,12 +182,50 @@ abs_ = libc.bind("int abs(int n)")
 
 @pytest.mark.parametrize(("prototype", "body", "line", "message"), WRONG)
 def test_an_error_names_the_form_at_its_line(prototype, body, line, message):
-    function = define_native(prototype, body)
+    function, here = define_native(prototype, body), line_here()
     with pytest.raises(CompilerError, match=message) as caught:
         function.address  # noqa: B018
-    assert f"native f, {__file__}:{line}: " in str(caught.value)
+    assert f"native f, <text at {__file__}:{here}>:{line}: " in str(caught.value)
     with pytest.raises(CompilerError, match=message):  # and again
         function.address  # noqa: B018
+
+
+def line_here() -> int:
+    """The line of the caller."""
+    return sys._getframe(1).f_lineno
+
+
+def test_a_body_that_stands_in_the_call_has_the_lines_of_its_file():
+    here = line_here()
+    function = define_native("int f(int a)", """
+        (setv b (* a 2))
+        (+ b nothing)
+    """)  # fmt: skip
+    with pytest.raises(CompilerError, match="unknown name nothing") as caught:
+        function.address  # noqa: B018
+    assert f"native f, {__file__}:{here + 3}: unknown name" in str(caught.value)
+    assert f'#line {here + 8} "{__file__}"' in source(define_native("int f(int a)", "a"))
+
+    divided = define_native("int divided(int a)", """\
+(setv b 10)
+        (// b a)""")  # fmt: skip
+    with pytest.raises(ZeroDivisionError, match=rf"in divided \(.*test_native.py:{here + 12}\)") as zero:
+        divided(0)
+    places = [(entry.path, entry.lineno + 1) for entry in zero.traceback]
+    assert (__file__, here + 12) in [(str(path), line) for path, line in places]
+
+
+def test_a_body_from_elsewhere_is_named_by_the_line_of_the_call():
+    body = "(setv b 10)\n(// b " + "a)"
+    divided, here = define_native("int divided(int a)", body), line_here()
+    with pytest.raises(ZeroDivisionError, match=rf"in divided \(<text at .*test_native.py:{here}>:2\)"):
+        divided(0)
+    wrong, here = define_native("int wrong(int a)", body + " nothing"), line_here()
+    with pytest.raises(CompilerError, match="unknown name nothing"):
+        wrong.address  # noqa: B018
+    with pytest.raises(CompilerError, match="unknown name nothing") as caught:
+        source(wrong)
+    assert (caught.value.filename, caught.value.lineno) == (__file__, here)
 
 
 def expand(text: str) -> None:
@@ -276,9 +314,10 @@ def test_the_c_text_is_readable():
         "long sum_of(const int *p, size_t n)",
         "(setv total (the :long 0))\n(for [i (range n)]\n  (+= total (get p i)))\ntotal",
     )
+    here = function.declaration.native.text_at
     text = re.sub(r"/\*.*\*/\n|^(typedef|static (?!long sum_of.*{)).*\n", "", source(function), flags=re.M).strip()
     assert text == f"""\
-#line 1 "{__file__}"
+#line 1 "<text at {__file__}:{here}>"
 static long sum_of(const int *p, size_t n) {{
 #line 1
     long total = 0;
@@ -365,7 +404,7 @@ def test_only_natives_that_can_stop_are_told_how():
             "g = epsilon.define_native('int g(int a)', '(// 7 a)')\nprint(g(2))\n"
             "try: g(0)\nexcept ZeroDivisionError as error: print(error, len(building._stop))")  # fmt: skip
     said = run_child(code).splitlines()
-    assert said[:2] == ["2 0", "3"] and said[2].endswith(", in g (<string>:1) 1")
+    assert said[:2] == ["2 0", "3"] and said[2].endswith(", in g (<text at <string>:5>:1) 1")
 
 
 @compiled
@@ -447,7 +486,7 @@ def test_the_debug_lines_are_those_of_lisp(monkeypatch):
     space = load("f = define('int f(int a)', '''(setv b (+ a 1))\n(while (< b 10)\n  (+= b 3))\n\n\nb''')", name)
     space["f"].address  # noqa: B018
     told = subprocess.run(["readelf", "--debug-dump=decodedline", *paths], capture_output=True, text=True, check=True)
-    lines = {int(found) for found in re.findall(r"^lines of lisp.hy\s+(\d+)", told.stdout, re.M)}
+    lines = {int(found) for found in re.findall(r"^<text at lines of lisp.hy:1>\s+(\d+)", told.stdout, re.M)}
     assert {1, 2, 3, 6} <= lines and max(lines) == 6
 
 

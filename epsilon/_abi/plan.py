@@ -54,7 +54,7 @@ class Registers:
 
 
 def classes_of(converter: Converter) -> str:
-    """The eightbyte classes of a value, as structs.py works them out; empty where libffi is to decide."""
+    """The eightbyte classes of a value, as passing.py works them out; empty where libffi is to decide."""
     base = converter.base
     if base.code == "s":
         return base.classes if HAVE_EIGHTBYTES else ""

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import itertools
 from collections import namedtuple
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
-from epsilon.declarator import Body, Names, Prototype, Reader, parse_body
+from epsilon.bodies import Body, parse_body
+from epsilon.declarator import Names, Reader
 from epsilon.errors import ForeignTypeError
 from epsilon.headers.facts import Facts
-from epsilon.layout import Rules, check_members, place
-from epsilon.structs import Layout
+from epsilon.layout import fill
+from epsilon.prototypes import Prototype
 from epsilon.typesystem import TYPEDEFS, CType, FunctionType, StructCType
 from epsilon.typesystem.enumerations import Enumeration, underlying
 
@@ -29,30 +30,10 @@ def apart(kind: str, tag: str) -> StructCType:
     return StructCType(kind, tag, ("apart", next(_serials)))
 
 
-def fill(own: StructCType, members: Sequence, rules: Rules) -> StructCType:
-    """Lay out ``own``, for its size and its members' places; it gets no class, and cffi does not hear of it."""
-    check_members(own.spelling.rstrip(), own.kind, members, rules)
-    placed = place(own.kind, members, rules)
-    own.size, own.alignment, own.rules = placed.size, placed.alignment, rules
-    fields: list[Layout] = []
-    for member, start in zip(members, placed.bits, strict=True):
-        if member.name is not None:
-            shift = 0 if member.bits is None else start % 8
-            fields.append(Layout(member.name, member.ctype, start // 8, shift, member.bits))
-        elif member.bits is None:
-            fields.extend(
-                Layout(inner.name, inner.ctype, start // 8 + inner.offset, inner.shift, inner.bits)
-                for inner in member.ctype.fields
-            )
-    own.fields, own.members = tuple(fields), tuple(zip(members, placed.bits, strict=True))
-    own.flexible = next((field for field in fields if field.ctype.size is None), None)
-    return own
-
-
 def built(body: Body, own: StructCType | None = None) -> StructCType:
     """The type of a definition that was read."""
     own = own or apart(body.kind, body.tag or "(unnamed)")
-    return fill(own, body.members, Rules(body.packed, body.pack, body.align))
+    return fill(own, body.members, body.rules)
 
 
 def lying(own: StructCType) -> list[Lying]:

@@ -15,7 +15,7 @@ from hy.models import Expression, Keyword, List, String, Symbol
 from hy.models import Sequence as Models
 
 from epsilon import form_reading, form_structs, form_types, forms
-from epsilon.declarator import Body, Member
+from epsilon.bodies import Body
 from epsilon.enums import read_enumeration
 from epsilon.errors import ForeignError
 from epsilon.form_types import FormError, c_name, is_dotted, is_list, shown, unquoted
@@ -31,7 +31,7 @@ from epsilon.headers.sources import (
     Variable,
     passed,
 )
-from epsilon.layout import rules_of
+from epsilon.layout import Member, rules_of
 
 
 def read(text: str, filename: str) -> list[Any]:

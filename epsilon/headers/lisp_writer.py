@@ -22,7 +22,6 @@ from epsilon.headers.outline import (
     prototype,
     wrapped,
 )
-from epsilon.layout import Rules
 from epsilon.typesystem import TYPEDEFS, WORDS, Array, CType, Pointer, String
 
 _WORD_OF = {found: word for word, found in reversed(list(WORDS.items()))}
@@ -152,7 +151,7 @@ def _enum(found: Enumerated) -> Iterator[str]:
 def _structure(found: Structure) -> Iterator[str]:
     body = found.body
     plain_members = all(member.name is not None and not _has_inline(member.ctype) for member in body.members)
-    asked = Rules(body.packed, body.pack, body.align)
+    asked = body.rules
     options = (" :packed True" if asked.packed else f" :packed {asked.pack}" if asked.pack else "") + (
         f" :align {asked.align}" if asked.align > 1 else ""
     )

@@ -15,9 +15,12 @@ from collections import ChainMap
 
 import _cffi_backend as cffi
 
-from epsilon.declarator import Body, Names, Prototype, Reader, parse_body
+from epsilon.bodies import Body, parse_body
+from epsilon.declarator import Names, Reader
 from epsilon.errors import ForeignTypeError
-from epsilon.structs import StructType, build_body
+from epsilon.prototypes import Prototype
+from epsilon.struct_definitions import build_body
+from epsilon.structs import StructType
 from epsilon.typesystem import (
     BY_BACKEND,
     TYPEDEFS,

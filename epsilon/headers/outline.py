@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from textwrap import shorten
 from typing import Any
 
-from epsilon.declarator import RESERVED, Body, Names, Reader, parse_body
+from epsilon.bodies import Body, parse_body
+from epsilon.declarator import RESERVED, Names, Reader
 from epsilon.errors import ForeignError, ForeignTypeError
 from epsilon.expressions import compound_types
 from epsilon.headers.comments import comment_at
@@ -26,7 +27,7 @@ from epsilon.typesystem.uncarried import EXTENDED, Uncarried
 #: ``text`` is the type that the typedef stands for, None of ``typedef struct name name``; ``record`` is the variable of
 #: the struct that it names, or None
 Alias = namedtuple("Alias", ["name", "variable", "type", "record"])
-#: ``members`` are those of ``declarator.Body``; ``row`` is the record of the facts
+#: ``members`` are those of ``bodies.Body``; ``row`` is the record of the facts
 Structure = namedtuple("Structure", ["variable", "kind", "tag", "body", "row"])
 Enumerated = namedtuple("Enumerated", ["variable", "tag", "values", "type"])
 #: ``doc`` is the first paragraph of the header's comment, or an empty str

@@ -10,11 +10,11 @@ from collections import ChainMap, namedtuple
 from collections.abc import Sequence
 from typing import Any
 
-from epsilon.declarator import Body, Names, Reader, parse_body
+from epsilon.bodies import Body, parse_body
+from epsilon.declarator import Names, Reader
 from epsilon.errors import ForeignTypeError
 from epsilon.headers.facts import Facts
-from epsilon.layout import Rules, check_members, place
-from epsilon.structs import Layout
+from epsilon.layout import fill
 from epsilon.typesystem import TYPEDEFS, WORDS, Array, CType, StructCType
 
 _serials = itertools.count(1)
@@ -60,7 +60,8 @@ class Layouts(Names):
         return None if own.size is not None else self.faults.get(own, "its members are not known")
 
     def define(self, body: Body) -> StructCType:
-        return fill(StructCType(body.kind, body.tag or "(nameless)", ("header's", next(_serials))), body)
+        own = StructCType(body.kind, body.tag or "(nameless)", ("header's", next(_serials)))
+        return fill(own, body.members, body.rules)
 
 
 class _Struct(StructCType):
@@ -80,7 +81,8 @@ class _Struct(StructCType):
         for one in self._LATER:
             setattr(self, one, None)
         try:
-            fill(self, parse_body(self._definition, self._layouts.define, self._layouts))
+            body = parse_body(self._definition, self._layouts.define, self._layouts)
+            fill(self, body.members, body.rules)
             self._layouts.order.append(self)
         except ForeignTypeError as error:
             self._layouts.faults[self] = str(error)
@@ -109,26 +111,6 @@ class _Enums(dict):
     def get(self, tag: str, default: Any = None) -> Any:
         enum = self._facts.enums.get(tag)
         return default if enum is None else WORDS[enum.type.replace(" ", "-")]
-
-
-def fill(own: StructCType, body: Body) -> StructCType:
-    """Lay out ``own``; it gets no class, and cffi does not hear of it."""
-    rules = Rules(body.packed, body.pack, body.align)
-    check_members(f"{own.kind} {own.tag}", own.kind, body.members, rules)
-    placed = place(own.kind, body.members, rules)
-    own.size, own.alignment, own.rules = placed.size, placed.alignment, rules
-    fields: list[Layout] = []
-    for member, start in zip(body.members, placed.bits, strict=True):
-        if member.name is not None:
-            fields.append(Layout(member.name, member.ctype, start // 8, start % 8, member.bits))
-        elif member.bits is None:
-            fields.extend(
-                Layout(inner.name, inner.ctype, start // 8 + inner.offset, inner.shift, inner.bits)
-                for inner in member.ctype.fields
-            )
-    own.fields, own.members = tuple(fields), tuple(zip(body.members, placed.bits, strict=True))
-    own.flexible = next((field for field in fields if field.ctype.size is None), None)
-    return own
 
 
 def computed(own: StructCType, paths: Sequence[str]) -> dict[str, Placed]:

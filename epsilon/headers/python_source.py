@@ -351,7 +351,8 @@ class PythonReader(Source, ast.NodeVisitor):
         self.record(name, call, "union")
 
     def lay_out(self, kind: str, tag: str, fields: ast.expr, call: ast.Call, spots: dict[str, Spot]) -> Any:
-        from epsilon.declarator import Body, Member
+        from epsilon.bodies import Body
+        from epsilon.layout import Member
 
         origin = self.literals.get(last_name(fields), fields)
         if not isinstance(origin, (ast.List, ast.Tuple)):

@@ -7,7 +7,8 @@ from collections import ChainMap, namedtuple
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from epsilon.declarator import Body, Names, Reader, parse_body, parse_type
+from epsilon.bodies import Body, parse_body
+from epsilon.declarator import Names, Reader, parse_type
 from epsilon.errors import ForeignTypeError
 from epsilon.expressions import ctype, plain_word
 from epsilon.headers.comparing import Unresolved

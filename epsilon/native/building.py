@@ -69,9 +69,14 @@ class Native:
         scope: Mapping[str, Callable[[], Any]],
         file: str,
         on_error: Any,
+        text_at: int | None,
     ):
         self.name, self.signature, self.names, self.body = name, signature, names, body
         self.scope, self.file, self.on_error = scope, file, on_error
+        #: the line of the file that has the text of the body, where the forms' lines are that text's own; else None
+        self.text_at = text_at
+        #: what the forms' lines are lines of
+        self.place = file if text_at is None else f"<text at {file}:{text_at}>"
         self.function: Any = None
         self.address: int | None = None
         self.interpreted: Any = None
@@ -133,8 +138,7 @@ class Native:
             try:
                 form = forms_of(self.body)
             except (MemoryError, RecursionError, SyntaxError):
-                text = f"native {self.name}, {self.file}:{self.line}: its forms are nested too deeply"
-                raise CompilerError(text, function=self.name) from None
+                raise self.wrong("its forms are nested too deeply") from None
             try:
                 reader = Reader(self.parameters(form), self.signature.result, form, self.look_up)
                 self.lowered = lower(reader, self.name, self.on_error)
@@ -151,9 +155,13 @@ class Native:
     def complaint(self, error: Any) -> CompilerError:
         """A mistake in the body, with its place."""
         line = error.form[0] if error.form else self.line
-        found = CompilerError(f"native {self.name}, {self.file}:{line}: {error}", function=self.name)
-        found.filename, found.lineno = self.file, line
+        found = self.wrong(str(error), line)
+        found.filename, found.lineno = self.file, line if self.text_at is None else self.text_at
         return found
+
+    def wrong(self, why: str, line: int | None = None) -> CompilerError:
+        """The error of a native that cannot be built, at a line of its own."""
+        return CompilerError(f"native {self.name}, {self.place}:{line or self.line}: {why}", function=self.name)
 
 
 def is_value_behind(declared: CType) -> bool:
@@ -205,9 +213,11 @@ def define(
     options: Mapping[str, Any],
     doc: str | None = None,
     on_error: Any = None,
+    text_at: int | None = None,
 ) -> Any:
     """The function of a native; ``body`` is what ``repr`` gives of its forms, ``scope`` what gives the objects of the
-    module's names in it, ``place`` its module and file."""
+    module's names in it, ``place`` its module and file.  ``text_at`` is the line that has the text of the body, where
+    the forms' lines are that text's own and not the file's."""
     if signature.variadic:
         raise ForeignTypeError(f"native {name}: native code cannot be variadic")
     if signature.abi != "default":
@@ -215,7 +225,7 @@ def define(
     module, file = place
     asked = read_options(name, signature, options) if options else NONE
     declaration = NativeDeclaration((name,), None, signature, tuple(names), asked, name, doc)
-    native = Native(name, signature, declaration.names, body, scope, file, on_error)
+    native = Native(name, signature, declaration.names, body, scope, file, on_error, text_at)
     declaration.native, declaration.module = native, module
     function = declaration.function()
     native.function = weak_reference(function)
@@ -359,7 +369,7 @@ def _key(natives: list[Native]) -> str:
     described: dict[Any, str] = {}
     places = {id(native): str(index) for index, native in enumerate(natives)}
     for native in natives:
-        parts += [native.name, native.file, native.body, repr(native.on_error), *map(str, native.names)]
+        parts += [native.name, native.file, native.place, native.body, repr(native.on_error), *map(str, native.names)]
         parts.append(_signature_text(native.signature, described))
         for path, value in native.meanings.items():
             parts += [path, _described(value, places, described)]
@@ -427,7 +437,7 @@ def _text(natives: list[Native], imports: list[Any], loads: bool = True) -> str:
     for native in natives:
         library.declare(native, native.name)
     for native in natives:
-        library.define(native, native.read(), native.signature, native.file, native.line)
+        library.define(native, native.read(), native.signature, native.place, native.line)
     return library.text(loads)
 
 
@@ -442,7 +452,7 @@ def _without_mistakes(natives: list[Native]) -> list[Native]:
             check_callees(native)
             trial = Library("a trial", [])
             trial.declare(native, native.name)
-            trial.define(native, lowered, native.signature, native.file, native.line)
+            trial.define(native, lowered, native.signature, native.place, native.line)
         except CompilerError as error:
             native.error = error
         except NativeError as error:
@@ -453,9 +463,7 @@ def _without_mistakes(natives: list[Native]) -> list[Native]:
         if not bad:
             return good
         for native, callee in bad.items():
-            native.error = CompilerError(
-                f"native {native.name}, {native.file}:{native.line}: it calls {callee.name}, which cannot be built: "
-                f"{callee.native.error}", function=native.name)  # fmt: skip
+            native.error = native.wrong(f"it calls {callee.name}, which cannot be built: {callee.native.error}")
             good.remove(native)
 
 
@@ -463,9 +471,10 @@ def check_callees(native: Native) -> None:
     """``CompilerError`` for a function that native code cannot call."""
     for callee in native.callees:
         if callee.signature.abi != "default":
-            raise CompilerError(f"native {native.name}, {native.file}:{native.line}: {callee.name} has the calling "
-                                f"convention {callee.signature.abi}, and native code calls by the platform's own",
-                                function=native.name)  # fmt: skip
+            raise native.wrong(
+                f"{callee.name} has the calling convention {callee.signature.abi}, and native code calls by the "
+                f"platform's own"
+            )
 
 
 def _is_bad(callee: Callee) -> bool:
@@ -531,7 +540,7 @@ def interpreted(native: Native) -> Callable[..., Any]:
 
     if native.interpreted is None:
         lowered = native.read()
-        native.interpreted = function(lowered, native.signature, native.file, Tools(stop, interpreted))
+        native.interpreted = function(lowered, native.signature, native.place, Tools(stop, interpreted))
         native.interpreted.__name__ = native.name
     return native.interpreted
 

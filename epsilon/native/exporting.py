@@ -220,7 +220,7 @@ def _text(
         library.declare(native, native.name)
     for native in natives:
         try:
-            library.define(native, native.read(), native.signature, native.file, native.line)
+            library.define(native, native.read(), native.signature, native.place, native.line)
         except rules.NativeError as error:
             raise native.complaint(error) from None
     try:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ast
+import linecache
 import sys
+import tokenize
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import IO, Any
 
 from epsilon.errors import ForeignTypeError, shorten
 from epsilon.functions import read_declaration
 from epsilon.native import building
-from epsilon.native.source import TAG, head, read_text
+from epsilon.native.source import TAG, head, moved, read_text
 
 
 def define_native(
@@ -27,7 +31,8 @@ def define_native(
     call that C was in.  ``critical=True`` keeps the GIL.
 
     Raises ``ForeignTypeError`` for a prototype that cannot be; the body is looked at when the native is needed, and
-    ``CompilerError`` has the line of what is wrong in it.
+    ``CompilerError`` has the line of what is wrong in it.  That is a line of the file where the body stands in the call
+    as it is; any other text has lines of its own, and is called ``<text at FILE:LINE>`` by the line of the call.
 
     >>> mean = define_native("double mean(const int *values, size_t count)", '''
     ...     (setv total (the :long 0))
@@ -48,8 +53,26 @@ def define_native(
     frame = sys._getframe(1)
     scope = {path: _finder(path, frame.f_globals) for path in _names_in(form)}
     options = {"critical": critical} if critical else {}
+    text_at: int | None = frame.f_lineno
+    begins = _line_in(frame, body)
+    if begins is not None:
+        form, text_at = moved(form, begins - 1), None
     place = building.frame_place(1)
-    return building.define(signature, symbol, names, repr(form), scope, place, options, doc, on_error)
+    return building.define(signature, symbol, names, repr(form), scope, place, options, doc, on_error, text_at)
+
+
+def _line_in(frame: FrameType, body: str) -> int | None:
+    """The line of the caller's file at which ``body`` begins, where it is a literal in the call without escapes."""
+    lines = linecache.getlines(frame.f_code.co_filename, frame.f_globals)[frame.f_lineno - 1 :]
+    try:
+        for token in tokenize.generate_tokens(iter(lines).__next__):
+            if token.type == tokenize.NEWLINE:
+                break
+            if token.type == tokenize.STRING and body in token.string and ast.literal_eval(token.string) == body:
+                return frame.f_lineno + token.start[0] - 1 + token.string.count("\n", 0, token.string.index(body))
+    except (SyntaxError, ValueError, tokenize.TokenError):  # no Python, or not what it was when it was compiled
+        pass
+    return None
 
 
 def _finder(path: str, namespace: dict[str, Any]) -> Callable[[], Any]:

@@ -9,9 +9,8 @@ from typing import Any
 
 from epsilon.compiler import identifier
 from epsilon.declarations import is_plain
-from epsilon.declarator import Member
 from epsilon.errors import CompilerError
-from epsilon.layout import Rules, place
+from epsilon.layout import Member, Rules, place
 from epsilon.native import rules
 from epsilon.native.clibrary import Library
 from epsilon.native.ctext import Names

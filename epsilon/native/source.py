@@ -53,6 +53,12 @@ def data_of(model: Any, place: tuple, expand: Callable[[Any], Any]) -> tuple:
     return (*place, "?", repr(model).removeprefix("'"))
 
 
+def moved(form: tuple, lines: int) -> tuple:
+    """The same form, so many lines further down."""
+    items = (moved(item, lines) if isinstance(item, tuple) else item for item in form[TAG:])
+    return (form[LINE] + lines, form[COLUMN], *items)
+
+
 def _number(model: Any) -> float | str:
     """A float; as text where it is none that ``ast.literal_eval`` reads."""
     number = float(model)

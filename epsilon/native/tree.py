@@ -32,7 +32,19 @@ class Variable:
         self.behind: Any = None
 
 
-class Expression:
+class Made:
+    """What is made of parts, each of which is an attribute."""
+
+    parts: dict[str, Any]
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.parts[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+class Expression(Made):
     """A value: ``op``, its type, and what it is made of.
 
     ============ ==================================================================
@@ -61,12 +73,6 @@ class Expression:
     def __init__(self, op: str, type: Any, **parts: Any):
         self.op, self.type, self.parts = op, type, parts
 
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self.parts[name]
-        except KeyError:
-            raise AttributeError(name) from None
-
     def below(self) -> list[Expression]:
         found = [part for part in self.parts.values() if isinstance(part, Expression)]
         return found + list(self.parts.get("arguments", ()))
@@ -79,7 +85,7 @@ class Expression:
         return found.union(*(part.variables() for part in self.below()))
 
 
-class Step:
+class Step(Made):
     """A statement: ``op``, the line it is on, and what it is made of.
 
     ============ ==================================================================
@@ -99,12 +105,6 @@ class Step:
 
     def __init__(self, op: str, line: int, **parts: Any):
         self.op, self.line, self.parts = op, line, parts
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self.parts[name]
-        except KeyError:
-            raise AttributeError(name) from None
 
     def assigned(self) -> set[Variable]:
         """The variables that it may change."""
