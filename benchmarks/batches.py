@@ -3,9 +3,12 @@ beside the same loop in C, which calls through a pointer too, and numpy.vectoriz
 
 from __future__ import annotations
 
+import os
 import random
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import epsilon
@@ -14,26 +17,46 @@ from benchmarks.rounds import Plan, Results, progress
 from benchmarks.tasks import calibrate
 from benchmarks.ways import statement
 from benchmarks.workshop import Unavailable, Workshop
+from epsilon import _backend
 from epsilon._runtime import planned_batch
 
-BATCH = "Epsilon, in a batch"
+BATCH, COMPILED = "Epsilon, in a batch", "Epsilon, in a compiled batch"
 C_LOOP = "the loop in C"
 NUMPY_VECTORIZE = "numpy.vectorize"
 ELEMENTS = 1_000_000
 TEN = "ten calls of abs, ns"
 VECTOR = "double(double), ns an element"
 ALL = (TEN, VECTOR)
+ROWS = (C_LOOP, DEFAULT, BATCH, COMPILED, NUMPY_VECTORIZE)
 
 
 def ten_calls() -> dict[str, Callable[[int], float]]:
-    """The loops over ten calls of abs.  The batch is what ``with-foreign-batch`` keeps for such a form."""
+    """The loops over ten calls of abs.  The batches are what ``with-foreign-batch`` keeps for such a form."""
     function = epsilon.lib_open("libc").bind("int abs(int n)")
-    batch = planned_batch(((None, None), *[(0, None)] * 9))
-    assert batch(function, *range(-10, 0)) == [10, 9, 8, 7, 6, 5, 4, 3, 2, 1]
-    return {
-        DEFAULT: statement("; ".join(["f(-3)"] * 10), f=function),
-        BATCH: statement(f"b(f, {', '.join(['-3'] * 10)})", b=batch, f=function),
-    }
+    shape = ((None, None), *[(0, None)] * 9)
+    rows = {BATCH: planned_batch(shape), COMPILED: planned_batch(shape)}
+    loops = {DEFAULT: statement("; ".join(["f(-3)"] * 10), f=function)}
+    for row, batch in rows.items():
+        with entries(there=row == COMPILED):
+            assert batch(function, *range(-10, 0)) == [10, 9, 8, 7, 6, 5, 4, 3, 2, 1]
+        if batch.compiled == (row == COMPILED):
+            loops[row] = statement(f"b(f, {', '.join(['-3'] * 10)})", b=batch, f=function)
+    return loops
+
+
+@contextmanager
+def entries(there: bool) -> Iterator[None]:
+    """Compiled code is built on first use, and into a cache of its own: what follows is measured without it."""
+    before = _backend.strategy, _backend.entries_there, os.environ.get("EPSILON_CACHE")
+    with tempfile.TemporaryDirectory() as place:
+        _backend.strategy, _backend.entries_there = "compiled" if there else None, there
+        os.environ["EPSILON_CACHE"] = place
+        try:
+            yield
+        finally:
+            _backend.strategy, _backend.entries_there = before[:2]
+            del os.environ["EPSILON_CACHE"]
+            os.environ.update({} if before[2] is None else {"EPSILON_CACHE": before[2]})
 
 
 def vectors(target: str, numpy: Any) -> dict[str, Callable[[], float]]:

@@ -111,7 +111,7 @@ def natives_table(results: Results, statistic: str) -> Table:
 
 def batches_table(results: Results, statistic: str) -> Table:
     """Several calls at once."""
-    rows = [row for row in (batches.C_LOOP, DEFAULT, batches.BATCH, batches.NUMPY_VECTORIZE) if row in results.samples]
+    rows = [row for row in batches.ROWS if row in results.samples]
     body = [[row, *(cell(results, row, way, STATISTICS[statistic]) for way in batches.ALL)] for row in rows]
     notes = [f"not measured: {results.reasons[batches.C_LOOP]}"] if batches.C_LOOP in results.reasons else []
     return Table(f"Batches and vectors ({statistic} of the rounds)", ["", *batches.ALL], body, notes)

@@ -84,11 +84,12 @@ batch_plan(Batch *self, PyObject *const *callables)
     PyObject *given = PyTuple_New(self->count);
     for (int i = 0; given && i < self->count; i++)
         PyTuple_SET_ITEM(given, i, Py_NewRef(callables[i]));
-    PyObject *result = given ? PyObject_CallFunctionObjArgs(hooks.batch_wiring, given, self->shape, NULL) : NULL;
+    PyObject *result = given ? PyObject_CallFunctionObjArgs(hooks.batch_plan, given, self->shape, self->callables, NULL) : NULL;
     Py_XDECREF(given);
-    if (!result)
+    const BatchCode *code = result ? PyLong_AsVoidPtr(result) : NULL;
+    Py_XDECREF(result);
+    if (!code && PyErr_Occurred())
         return -1;
-    Py_DECREF(result);
     quick_forget(self);
     self->planned = self->items = 0;
     self->size = 0;
@@ -117,7 +118,7 @@ batch_plan(Batch *self, PyObject *const *callables)
         step->wide = room(self, step->wide_size ? size : 0, alignment);
         self->items += t->count * OWNED_PER_PARAMETER;
     }
-    if (quick_plan(self) < 0)
+    if (quick_plan(self, code) < 0)
         return -1;
     self->planned = 1;
     return 0;
@@ -176,7 +177,7 @@ batch_vectorcall(PyObject *object, PyObject *const *args, size_t nargsf, PyObjec
         if (plan_anew(self, args) < 0)
             return NULL;
         if (self->quick)
-            return quick_vectorcall(object, args, nargsf, kwnames);
+            return self->vectorcall(object, args, nargsf, kwnames);
     }
     self->running++;
     PyObject *result = batch_run(self, args);
@@ -318,6 +319,17 @@ batch_repr(PyObject *self)
     return PyUnicode_FromFormat("<batch of %d calls>", ((Batch *)self)->count);
 }
 
+static PyObject *
+batch_compiled(PyObject *self, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(quick_is_compiled((Batch *)self));
+}
+
+static PyGetSetDef batch_getset[] = {
+    {"compiled", batch_compiled, NULL, "Whether C that was compiled for this shape makes the calls.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
 PyTypeObject BatchType = {
     PyVarObject_HEAD_INIT(NULL, 0)
     .tp_name = "epsilon._shim.Batch",
@@ -331,4 +343,5 @@ PyTypeObject BatchType = {
     .tp_clear = (inquiry)batch_clear,
     .tp_dealloc = (destructor)batch_dealloc,
     .tp_repr = batch_repr,
+    .tp_getset = batch_getset,
 };

@@ -47,6 +47,18 @@ typedef struct {
     struct Quick *quick;  /* the plan of a quick run, or NULL (batch_quick.c) */
 } Batch;
 
+/* What compiled code gets of a batch, and what it is; epsilon/batch_source.py has the same. */
+typedef struct {
+    void *const *addresses;       /* of each call */
+    PyObject *const *constants;   /* arguments that are always the same */
+    Converter *const *parameters; /* of each argument that no call gives */
+    Converter *const *results;
+} Flat;
+typedef struct {
+    int (*calls)(const Flat *, PyObject *const *, uint64_t *, Record *); /* how many were made well; -1: not plain */
+    int (*results)(const Flat *, const uint64_t *, PyObject **);         /* how many could be had */
+} BatchCode;
+
 /* What a call left. */
 typedef struct {
     uint64_t raw[4];
@@ -77,8 +89,8 @@ void batch_name_call(Run *run, int failed, int made);
 int batch_failed_check(Run *run, const Step *step);
 
 /* batch_quick.c */
-int quick_plan(Batch *self);
+int quick_plan(Batch *self, const BatchCode *code);
 void quick_forget(Batch *self);
-PyObject *quick_vectorcall(PyObject *object, PyObject *const *args, size_t nargsf, PyObject *kwnames);
+int quick_is_compiled(const Batch *self);
 
 #endif

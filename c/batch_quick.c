@@ -1,5 +1,6 @@
 /* The quick run of a plain batch: every call has an entry of its own (few integers, or few floats), none hands back a text, all
- * hold the GIL alike, and what a failed check gives is an error.
+ * hold the GIL alike, and what a failed check gives is an error.  Where C was compiled for the batch's shape
+ * (epsilon/batch_source.py), that converts and calls, and any plain signature will do.
  *
  * What the run needs is laid out flat when the batch is planned: arguments to be converted, then calls, then results.  Where
  * an argument is not of the plainest kind, the run of any batch takes over; nothing has happened by then.
@@ -53,6 +54,8 @@ struct Quick {
     int *uses;                /* … and how often it is used */
     int named_count, given_count, wire_count, cell_count, trampoline_count;
     int critical;
+    const BatchCode *code;    /* compiled for this shape, or NULL; … */
+    Flat flat;                /* … what it gets */
     PyObject *list;           /* of the results of the last run */
 };
 
@@ -89,14 +92,18 @@ quick_forget(Batch *self)
     PyMem_Free(quick->cells);
     PyMem_Free(quick->trampolines);
     PyMem_Free(quick->uses);
+    PyMem_Free((void *)quick->flat.addresses);
+    PyMem_Free((void *)quick->flat.constants);
+    PyMem_Free((void *)quick->flat.parameters);
+    PyMem_Free((void *)quick->flat.results);
     PyMem_Free(quick);
 }
 
 /* 1: it can be part of a quick run; 0: it cannot; -1: an error. */
 static int
-is_plain(const Step *step)
+is_plain(const Step *step, int compiled)
 {
-    if (!step->function || !step->entry || step->text)
+    if (!step->function || (!step->entry && !compiled) || step->text)
         return 0;
     if (!(step->function->flags & CHECK))
         return 1;
@@ -131,12 +138,46 @@ stretch(Stretch *stretches, int index, char kind)
     stretches->kind = kind;
 }
 
-/* Lay out the quick run of a batch that is planned, if it can have one: 0, or -1 with the error set. */
+static PyObject *quick_vectorcall(PyObject *object, PyObject *const *args, size_t nargsf, PyObject *kwnames);
+static PyObject *code_vectorcall(PyObject *object, PyObject *const *args, size_t nargsf, PyObject *kwnames);
+
+/* What compiled code gets: 0, or -1 with the error set. */
+static int
+flatten(const Batch *self, struct Quick *quick)
+{
+    size_t count = (size_t)self->count + 1, arguments = (size_t)self->arguments + 1;
+    void **addresses = PyMem_Calloc(count, sizeof *addresses);
+    PyObject **constants = PyMem_Calloc(arguments, sizeof *constants);
+    Converter **parameters = PyMem_Calloc(arguments, sizeof *parameters), **results = PyMem_Calloc(count, sizeof *results);
+    quick->flat = (Flat){addresses, constants, parameters, results};
+    if (!addresses || !constants || !parameters || !results) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (int i = 0; i < self->count; i++) {
+        const Step *step = &self->steps[i];
+        const Trampoline *t = step->function->trampoline;
+        addresses[i] = step->function->address;
+        results[i] = t->result;
+        for (int k = 0; k < step->count; k++) {
+            const Source *source = &step->sources[k];
+            if (source->from >= 0)
+                continue;
+            *parameters++ = t->parameters[k].converter;
+            if (source->constant)
+                *constants++ = source->constant;
+        }
+    }
+    return 0;
+}
+
+/* Lay out the quick run of a batch that is planned, if it can have one, and by `code` if that was compiled for it: 0, or -1
+ * with the error set. */
 int
-quick_plan(Batch *self)
+quick_plan(Batch *self, const BatchCode *code)
 {
     for (int i = 0; i < self->count; i++) {
-        int plain = is_plain(&self->steps[i]);
+        int plain = is_plain(&self->steps[i], code != NULL);
         if (plain < 0)
             return -1;
         if (!plain || (self->steps[i].function->flags ^ self->steps[0].function->flags) & CRITICAL)
@@ -166,6 +207,11 @@ quick_plan(Batch *self)
         !quick->uses) {
         quick_forget(self);
         PyErr_NoMemory();
+        return -1;
+    }
+    quick->code = code;
+    if (code && flatten(self, quick) < 0) {
+        quick_forget(self);
         return -1;
     }
     int place = 0;
@@ -201,7 +247,7 @@ quick_plan(Batch *self)
         stretch(quick->jumps, i, op->wires || op->keeps_errno || op->check || !strchr("012a", op->entry) ? 0 : op->entry);
         stretch(quick->results, i, strchr("id", op->code) ? op->code : 0);
     }
-    self->vectorcall = quick_vectorcall;
+    self->vectorcall = code ? code_vectorcall : quick_vectorcall;
     return 0;
 }
 
@@ -374,6 +420,60 @@ take_list(struct Quick *quick, int count)
     return PyList_New(count);
 }
 
+/* In the air: the libraries stay open, and the calls are counted. */
+ALWAYS_INLINE void
+begin_run(struct Quick *quick)
+{
+    for (int i = 0; i < quick->cell_count; i++)
+        quick->cells[i]->inflight++;
+    for (int i = 0; i < quick->trampoline_count; i++)
+        quick->trampolines[i]->calls += (unsigned)quick->uses[i];
+}
+
+ALWAYS_INLINE void
+end_run(struct Quick *quick)
+{
+    for (int i = 0; i < quick->cell_count; i++)
+        if (--quick->cells[i]->inflight == 0 && UNLIKELY(quick->cells[i]->closed))
+            cell_leave_slowly(quick->cells[i]);
+}
+
+ALWAYS_INLINE int
+is_closed(const struct Quick *quick)
+{
+    for (int i = 0; i < quick->cell_count; i++)
+        if (UNLIKELY(quick->cells[i]->closed))
+            return 1;
+    return 0;
+}
+
+typedef int (*Getter)(const struct Quick *quick, const uint64_t *raw, PyObject *results);
+
+/* The list of the results, once `made` calls were made well, or NULL with the error set. */
+ALWAYS_INLINE PyObject *
+list_results(Batch *self, PyObject *const *args, const uint64_t *raw, int made, const Record *record, Getter get)
+{
+    struct Quick *quick = self->quick;
+    const int count = self->count;
+    if (UNLIKELY(made < count) || UNLIKELY(record->exception != NULL)) {
+        made -= made == count; /* another thread left the exception, after the last call */
+        fail(self, args, raw, made, made, record->exception);
+        return NULL;
+    }
+    PyObject *results = take_list(quick, count);
+    if (UNLIKELY(!results))
+        return NULL;
+    int had = get(quick, raw, results);
+    if (UNLIKELY(had < count)) {
+        Py_DECREF(results);
+        explain(self->steps[had].function->declaration, -1);
+        fail(self, args, raw, had, had, NULL);
+        return NULL;
+    }
+    Py_XSETREF(quick->list, Py_NewRef(results));
+    return results;
+}
+
 /* One run; the general one takes over where it is no quick one after all. */
 ALWAYS_INLINE PyObject *
 quick_run(Batch *self, PyObject *const *args)
@@ -381,47 +481,53 @@ quick_run(Batch *self, PyObject *const *args)
     struct Quick *quick = self->quick;
     const int count = self->count;
     uint64_t *words = alloca(((size_t)count * (WORDS + 1) + 1) * sizeof(uint64_t)), *raw = words + count * WORDS;
-    for (int i = 0; i < quick->cell_count; i++)
-        if (UNLIKELY(quick->cells[i]->closed))
-            return batch_run(self, args);
-    if (UNLIKELY(!put_givens(quick, args, words)))
+    if (UNLIKELY(is_closed(quick)) || UNLIKELY(!put_givens(quick, args, words)))
         return batch_run(self, args);
-    for (int i = 0; i < quick->cell_count; i++)
-        quick->cells[i]->inflight++;
-    for (int i = 0; i < quick->trampoline_count; i++)
-        quick->trampolines[i]->calls += (unsigned)quick->uses[i];
-
+    begin_run(quick);
     Record record = {current_record, quick->critical ? PyThreadState_Get() : PyEval_SaveThread(), NULL};
     current_record = &record;
     int made = make_calls(quick, words, raw, &record);
     if (!quick->critical)
         PyEval_RestoreThread(record.state);
     current_record = record.previous;
-
-    PyObject *results = NULL;
-    if (UNLIKELY(made < count) || UNLIKELY(record.exception != NULL)) {
-        made -= made == count; /* another thread left the exception, after the last call */
-        fail(self, args, raw, made, made, record.exception);
-    }
-    else if (LIKELY((results = take_list(quick, count)) != NULL)) {
-        int had = get_results(quick, raw, results);
-        if (LIKELY(had == count))
-            Py_XSETREF(quick->list, Py_NewRef(results));
-        else {
-            Py_CLEAR(results);
-            explain(self->steps[had].function->declaration, -1);
-            fail(self, args, raw, had, had, NULL);
-        }
-    }
-    for (int i = 0; i < quick->cell_count; i++)
-        if (--quick->cells[i]->inflight == 0 && UNLIKELY(quick->cells[i]->closed))
-            cell_leave_slowly(quick->cells[i]);
+    PyObject *results = list_results(self, args, raw, made, &record, get_results);
+    end_run(quick);
     return results;
 }
 
-/* aligned, that its speed does not hang on what stands before it */
-__attribute__((aligned(64))) PyObject *
-quick_vectorcall(PyObject *object, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+ALWAYS_INLINE int
+get_by_code(const struct Quick *quick, const uint64_t *raw, PyObject *results)
+{
+    return quick->code->results(&quick->flat, raw, ((PyListObject *)results)->ob_item);
+}
+
+/* The same by compiled code (epsilon/batch_source.py), which lets go of the GIL, and of the record, itself. */
+ALWAYS_INLINE PyObject *
+code_run(Batch *self, PyObject *const *args)
+{
+    struct Quick *quick = self->quick;
+    uint64_t *raw = alloca((size_t)self->count * sizeof(uint64_t));
+    if (UNLIKELY(is_closed(quick)))
+        return batch_run(self, args);
+    begin_run(quick);
+    Record record = {current_record, NULL, NULL};
+    int made = quick->code->calls(&quick->flat, args, raw, &record);
+    if (UNLIKELY(made < 0)) { /* an argument is not plain: nothing has happened */
+        for (int i = 0; i < quick->trampoline_count; i++)
+            quick->trampolines[i]->calls -= (unsigned)quick->uses[i];
+        PyObject *results = batch_run(self, args);
+        end_run(quick);
+        return results;
+    }
+    PyObject *results = list_results(self, args, raw, made, &record, get_by_code);
+    end_run(quick);
+    return results;
+}
+
+typedef PyObject *(*Runner)(Batch *self, PyObject *const *args);
+
+ALWAYS_INLINE PyObject *
+run_planned(PyObject *object, PyObject *const *args, size_t nargsf, PyObject *kwnames, Runner run)
 {
     Batch *self = (Batch *)object;
     const struct Quick *quick = self->quick;
@@ -431,17 +537,46 @@ quick_vectorcall(PyObject *object, PyObject *const *args, size_t nargsf, PyObjec
         if (UNLIKELY(args[one->place] != one->callable))
             return batch_vectorcall(object, args, nargsf, kwnames);
     self->running++;
-    PyObject *result = quick_run(self, args);
+    PyObject *result = run(self, args);
     self->running--;
     return result;
+}
+
+/* aligned, that their speed does not hang on what stands before them */
+#define ALIGNED static __attribute__((aligned(64)))
+
+ALIGNED PyObject *
+quick_vectorcall(PyObject *object, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+{
+    return run_planned(object, args, nargsf, kwnames, quick_run);
+}
+
+ALIGNED PyObject *
+code_vectorcall(PyObject *object, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+{
+    return run_planned(object, args, nargsf, kwnames, code_run);
+}
+
+int
+quick_is_compiled(const Batch *self)
+{
+    return self->quick && self->quick->code;
 }
 
 #else
 
 int
-quick_plan(Batch *self)
+quick_is_compiled(const Batch *self)
 {
     (void)self;
+    return 0;
+}
+
+int
+quick_plan(Batch *self, const BatchCode *code)
+{
+    (void)self;
+    (void)code;
     return 0;
 }
 
@@ -449,12 +584,6 @@ void
 quick_forget(Batch *self)
 {
     (void)self;
-}
-
-PyObject *
-quick_vectorcall(PyObject *object, PyObject *const *args, size_t nargsf, PyObject *kwnames)
-{
-    return batch_vectorcall(object, args, nargsf, kwnames);
 }
 
 #endif

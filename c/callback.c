@@ -275,6 +275,17 @@ callback_get_address(Callback *self, void *Py_UNUSED(closure))
     return PyLong_FromVoidPtr(self->code);
 }
 
+/* How C's call gets to the callable. */
+static PyObject *
+callback_get_strategy(Callback *self, void *Py_UNUSED(closure))
+{
+    if (!self->slot)
+        Py_RETURN_NONE;
+    if (self->slot->code == self->slot->closure_code)
+        return PyUnicode_FromString("libffi");
+    return PyUnicode_FromString(self->slot->trampoline->upcall ? "compiled" : "registers");
+}
+
 static PyObject *
 callback_get_signature(Callback *self, void *Py_UNUSED(closure))
 {
@@ -331,6 +342,8 @@ static PyMemberDef callback_members[] = {
 static PyGetSetDef callback_getset[] = {
     {"address", (getter)callback_get_address, NULL, "what C jumps to", NULL},
     {"closed", (getter)callback_get_closed, NULL, "whether it has ended", NULL},
+    {"strategy", (getter)callback_get_strategy, NULL,
+     "how C's call gets there: 'compiled', 'registers' or 'libffi'; None once it has ended", NULL},
     {"signature", (getter)callback_get_signature, NULL, "its Signature; None once it has ended", NULL},
     {"__doc__", (getter)callback_get_doc, NULL, NULL, NULL},
     {"cdata", (getter)callback_get_cdata, NULL, "a cffi function pointer, for plain cffi code", NULL},

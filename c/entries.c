@@ -1,5 +1,5 @@
-/* Compiled entries: what C that was generated for a signature (epsilon/trampolines.py) has to know of the shim, and how it
- * becomes the entry of a function.
+/* Compiled entries: what C that was generated for a signature (epsilon/trampolines.py, upcalls.py) has to know of the shim,
+ * and how it becomes the entry of a function or of the callbacks.
  *
  * The generated C is no part of the shim and includes nothing of it.  Where things lie in the shim's objects it is told as
  * numbers (`layout`), which are part of its text and so of its key in the cache; what it calls, when it is loaded (`Api`).
@@ -22,6 +22,11 @@ typedef struct {
     PyObject *(*from_memory)(Converter *, const void *);
     PyObject *(*failed)(Function *, PyObject *, PyObject *const *, char *, PyObject *const *);
     int (*leave)(Cell *);
+    PyObject *(*vectorcall)(PyObject *, PyObject *const *, size_t);
+    void (*closed)(Slot *, Record *, void *);
+    void (*refused)(Slot *, Record *, PyObject *, int, void *);
+    void (*upcall_failed)(Slot *, Record *, PyObject *, void *);
+    void (*upcall_result)(Slot *, Record *, PyObject *, PyObject *, void *);
     PyObject *cdata, *void_pointer;
     Py_ssize_t record, number; /* where current_record and saved_errno are, from the thread pointer */
 } Api;
@@ -41,9 +46,18 @@ static const struct {
     {"TRAMPOLINE_RESULT", offsetof(Trampoline, result)},
     {"TRAMPOLINE_PARAMETERS", offsetof(Trampoline, parameters)},
     {"TRAMPOLINE_CALLS", offsetof(Trampoline, calls)},
+    {"TRAMPOLINE_CALLBACKS", offsetof(Trampoline, callbacks)},
+    {"SLOT_CALLBACK", offsetof(Slot, callback)},
+    {"SLOT_TRAMPOLINE", offsetof(Slot, trampoline)},
+    {"SLOT_ENTERED", offsetof(Slot, entered)},
+    {"CALLBACK_CALLABLE", offsetof(Callback, callable)},
+    {"THUNKS", HAVE_THUNKS},
+    {"INTEGER_REGISTERS", INTEGER_REGISTERS},
+    {"FLOAT_REGISTERS", FLOAT_REGISTERS},
     {"PARAMETER_CONVERTER", offsetof(Parameter, converter)},
     {"PARAMETER_SIZE", sizeof(Parameter)},
     {"CONVERTER_BACKEND", offsetof(Converter, backend)},
+    {"CONVERTER_INNER", offsetof(Converter, inner)},
     {"CONVERTER_MAKE", offsetof(Converter, make)},
     {"CONVERTER_CODE", offsetof(Converter, code)},
     {"GUARDED_ADDRESS", offsetof(Guarded, address)},
@@ -72,6 +86,7 @@ static const struct {
     {"LONG_DIGIT", offsetof(PyLongObject, ob_digit)},
 #endif
     {"LONG_DIGIT_SIZE", sizeof(digit)},
+    {"PYTHON_FUNCTION_VECTORCALL", offsetof(PyFunctionObject, vectorcall)},
     {"FLOAT_VALUE", offsetof(PyFloatObject, ob_fval)},
     {"BYTES_VALUE", offsetof(PyBytesObject, ob_sval)},
     {"TEXT_LENGTH", offsetof(PyASCIIObject, length)},
@@ -111,8 +126,11 @@ shim_layout(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none))
 PyObject *
 shim_lend(PyObject *Py_UNUSED(module), PyObject *address)
 {
-    static Api api = {call_general, explain, give_exception, from_word, from_memory, result_failed, cell_leave_slowly, 0, 0,
-                      0, 0};
+    static Api api = {
+        call_general,      explain,       give_exception, from_word,      from_memory,   result_failed, cell_leave_slowly,
+        upcall_vectorcall, upcall_closed, upcall_refused, upcall_failed,  upcall_result, 0,             0,
+        0,                 0,
+    };
     void *begin = PyLong_AsVoidPtr(address);
     if (!begin)
         return NULL;
@@ -141,6 +159,24 @@ shim_adopt(PyObject *Py_UNUSED(module), PyObject *args)
     Py_RETURN_TRUE;
 }
 
+/* adopt_upcall(trampoline, address): the entry at that address is that of the trampoline's callbacks, of those that are
+ * there already too; False where they are more than words in registers and a word. */
+PyObject *
+shim_adopt_upcall(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    Trampoline *t;
+    PyObject *address;
+    if (!PyArg_ParseTuple(args, "O!O:adopt_upcall", &TrampolineType, &t, &address))
+        return NULL;
+    void *entry = PyLong_AsVoidPtr(address);
+    if (!entry && PyErr_Occurred())
+        return NULL;
+    if (!HAVE_THUNKS || t->strategy != BY_REGISTERS || !t->words_only || t->after || is_wide(t->result))
+        Py_RETURN_FALSE;
+    t->upcall = (Upcall)entry;
+    Py_RETURN_TRUE;
+}
+
 #else
 
 PyObject *
@@ -157,6 +193,12 @@ shim_lend(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(address))
 
 PyObject *
 shim_adopt(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(args))
+{
+    Py_RETURN_NONE;
+}
+
+PyObject *
+shim_adopt_upcall(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(args))
 {
     Py_RETURN_NONE;
 }

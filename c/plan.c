@@ -332,6 +332,13 @@ trampoline_get_strategy(Trampoline *self, void *Py_UNUSED(closure))
 }
 
 static PyObject *
+trampoline_get_callback_strategy(Trampoline *self, void *Py_UNUSED(closure))
+{
+    int thunks = HAVE_THUNKS && self->strategy == BY_REGISTERS;
+    return PyUnicode_FromString(self->upcall ? "compiled" : thunks ? "registers" : "libffi");
+}
+
+static PyObject *
 trampoline_repr(Trampoline *self)
 {
     return PyUnicode_FromFormat("<trampoline of %S>", self->signature);
@@ -346,6 +353,8 @@ static PyMemberDef trampoline_members[] = {
 
 static PyGetSetDef trampoline_getset[] = {
     {"strategy", (getter)trampoline_get_strategy, NULL, "'compiled', 'registers' or 'libffi'", NULL},
+    {"callback_strategy", (getter)trampoline_get_callback_strategy, NULL,
+     "the same, of its callbacks; those that have closures are libffi's all the same", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

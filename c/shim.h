@@ -132,6 +132,11 @@ enum { WORD, PIECES, WIDE, REFERENCE };
 enum { NO_ARRAY, ARRAY, ARRAY_BACK };
 enum { NO_STRATEGY, BY_REGISTERS, BY_LIBFFI };
 
+/* A compiled entry of callbacks: what `interpret` of upcall.c does, for the signatures of one shape. */
+struct Slot;
+struct Record;
+typedef void (*Upcall)(struct Slot *slot, struct Record *record, const uint64_t *words, void *where);
+
 /* The one compiled trampoline of a signature. */
 typedef struct {
     PyObject_HEAD
@@ -164,6 +169,7 @@ typedef struct {
     char callback_ready;
     unsigned long long calls, callbacks;
     const vectorcallfunc (*compiled)[2]; /* entries of its functions, by options and GIL, or NULL (entries.c) */
+    Upcall upcall;             /* the entry of its callbacks, or NULL (entries.c) */
     PyObject *arrays;          /* the Python object that knows its arrays and their lengths (arrays.c), or NULL */
 } Trampoline;
 
@@ -282,7 +288,8 @@ extern struct Hooks {
     PyObject *null_pointer;  /* (ctype): raises, for a NULL behind (:in T) */
     PyObject *readonly;      /* (guarded): raises, for a write into memory that may only be read */
     PyObject *in_use;        /* (guarded): raises, for the end of memory that C uses on another thread */
-    PyObject *batch_wiring;  /* (callables, shape): raises, unless these calls can be a batch */
+    PyObject *batch_plan;    /* (callables, shape, as given) → the address of its compiled code or 0; raises where these
+                              * calls cannot be a batch */
     PyObject *batch_failed;  /* (callables, index, results, exception): name the call in an exception, in place */
     PyObject *shown;         /* (guarded) → (format or None, size of an item) of its buffer, or raises */
     PyObject *member;        /* (field, struct, exception): names the member in an exception, in place */
@@ -339,6 +346,7 @@ vectorcallfunc compiled_entry(const Function *f);
 PyObject *shim_layout(PyObject *, PyObject *);
 PyObject *shim_lend(PyObject *, PyObject *);
 PyObject *shim_adopt(PyObject *, PyObject *);
+PyObject *shim_adopt_upcall(PyObject *, PyObject *);
 
 /* quick.c */
 vectorcallfunc function_entry(const Function *f);
@@ -396,6 +404,11 @@ void park(Record *record, PyObject *context);
 PyObject *shim_own_calls(PyObject *, PyObject *);
 PyObject *shim_leave_to(PyObject *, PyObject *);
 void thunk_run(void *user, ThunkCall *call);
+PyObject *upcall_vectorcall(PyObject *callable, PyObject *const *args, size_t nargsf);
+void upcall_closed(Slot *slot, Record *record, void *where);
+void upcall_refused(Slot *slot, Record *record, PyObject *callable, int index, void *where);
+void upcall_failed(Slot *slot, Record *record, PyObject *callable, void *where);
+void upcall_result(Slot *slot, Record *record, PyObject *callable, PyObject *result, void *where);
 void upcall_closure(ffi_cif *cif, void *where, void **pointers, void *user);
 
 /* vectorize.c */

@@ -8,6 +8,9 @@
  * current one says whether the GIL is held.  Without a Record, PyGILState_Ensure decides (threads.c).
  *
  * What happens when there is no result (a wrong one, an exception, a closed callback) is told at `fail`.
+ *
+ * A signature may have a compiled entry for its callbacks (entries.c).  It stands for `interpret`, and for nothing else:
+ * what surrounds that is here for both, and whatever is not plain comes back to the functions `upcall_…`.
  */
 #include "shim.h"
 
@@ -354,8 +357,8 @@ fail(Slot *slot, Record *record, PyObject *context, void *where)
 }
 
 /* C called a closed callback: answer, and let the enclosing call say so. */
-COLD void
-run_closed(Slot *slot, Record *record, void *where)
+__attribute__((noinline, cold)) void
+upcall_closed(Slot *slot, Record *record, void *where)
 {
     slot->entered++;
     PyObject *exception = PyObject_CallFunction(hooks.closed, "OOi", slot->name, slot->file, slot->line);
@@ -390,15 +393,55 @@ explain_result(const Slot *slot, PyObject *callable)
     explain(shown(slot, callable), -1);
 }
 
+/* --- what a compiled entry hands over --- */
+
+/* A callable that is no Python function. */
+PyObject *
+upcall_vectorcall(PyObject *callable, PyObject *const *args, size_t nargsf)
+{
+    return PyObject_Vectorcall(callable, args, nargsf, NULL);
+}
+
+/* There is no result: the exception that is set says why. */
+void
+upcall_failed(Slot *slot, Record *record, PyObject *callable, void *where)
+{
+    run_failed(slot, record, callable, NULL, where);
+}
+
+/* The argument with that index is no value of its type: the exception that is set says why. */
+void
+upcall_refused(Slot *slot, Record *record, PyObject *callable, int index, void *where)
+{
+    explain(shown(slot, callable), index);
+    run_failed(slot, record, callable, NULL, where);
+}
+
+/* A result that is not plain. */
+void
+upcall_result(Slot *slot, Record *record, PyObject *callable, PyObject *result, void *where)
+{
+    PyObject *kept[OWNED_PER_PARAMETER + 1];
+    Frame frame = {kept, 0, NULL};
+    if (convert_result(slot, slot->trampoline->result, result, where, &frame) < 0) {
+        explain_result(slot, callable);
+        run_failed(slot, record, callable, NULL, where);
+    }
+    while (frame.count)
+        Py_DECREF(frame.items[--frame.count]);
+}
+
+/* --- the call --- */
+
 #define SMALL_CALLBACK 14
 
 static void
-run(Slot *slot, Record *record, void *where, Arguments from)
+interpret(Slot *slot, Record *record, void *where, Arguments from)
 {
     Trampoline *t = slot->trampoline;
     Callback *callback = slot->callback;
     if (UNLIKELY(!callback)) {
-        run_closed(slot, record, where);
+        upcall_closed(slot, record, where);
         return;
     }
     t->callbacks++;
@@ -480,6 +523,17 @@ out:
         Py_DECREF(frame.items[--frame.count]);
     slot->entered--;
     Py_DECREF(callable);
+}
+
+/* The GIL is held.  A closure has no words, so that it never comes to a compiled entry. */
+ALWAYS_INLINE void
+run(Slot *slot, Record *record, void *where, Arguments from)
+{
+    Upcall compiled = slot->trampoline->upcall;
+    if (from.words && compiled)
+        compiled(slot, record, from.words, where);
+    else
+        interpret(slot, record, where, from);
 }
 
 /* Get the GIL as this thread needs it, run, and leave the thread as it was. */

@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+#: the checks that compiled code makes, with their numbers in floor 0 (CHECK_NONNEGATIVE …, shim.h)
+_CHECKS = {"nonnegative": 1, "positive": 2, "nonzero": 3, "non-null": 3, "zero": 4}
+
+#: the compiler's time grows faster than the batch: 32 calls take it up to a second, 1,000 minutes
+_MOST_COMPILED = 32
+
+
 class BatchResult:
     """Stands for the result of an earlier call of the same batch, by its index, which begins at 0.
 
@@ -41,6 +48,9 @@ def foreign_batch(calls: Iterable[Sequence[Any]]) -> Any:
     Each call is ``(function, argument, …)``.  An argument ``...`` is given when the batch is called, in the order of
     the calls; ``BatchResult(n)`` is the result of call ``n``; any other is always the same.  All arguments are
     converted before the first call, and the GIL is released once.  A batch is made once and called often.
+
+    ``batch.compiled`` says whether C that was compiled for a batch of this shape makes the calls, since the first run;
+    docs/batches.md says when.
 
     A call that fails stops the batch.  The error's ``index`` is the call's, from 0, and ``results`` are those of the
     calls before it; its text names the call.  ``ForeignTypeError`` is raised before anything is called if a result does
@@ -85,8 +95,58 @@ def planned_batch(shape: tuple) -> Any:
 # --- what may be wired to what --------------------------------------------------------------------------------------
 
 
+def plan(callables: tuple, shape: tuple, named: tuple) -> int:
+    """Floor 0's hook, before it plans a batch: the address of its compiled code, or 0.
+
+    ``named`` has None for each callable that is given with each run.  Raises as ``check_wiring``.
+    """
+    check_wiring(callables, shape)
+    from epsilon import entries
+
+    text = _shape(callables, shape, named)
+    if not text:
+        return 0
+    entries.batches[text] = None
+    try:
+        return entries.address_of(text) if _backend.may_have_entries() else 0
+    except (ForeignError, OSError):  # as for a signature: what cannot be compiled is run by the shim
+        return 0
+
+
+def _shape(callables: tuple, shape: tuple, named: tuple) -> str:
+    """The shape of a batch of which each call is its values only; of any other, an empty str."""
+    from epsilon import entries
+    from epsilon.batch_source import shape_of_batch, shape_of_call
+
+    if len(shape) > _MOST_COMPILED:
+        return ""
+    calls: list[str] = []
+    given = constants = 0
+    critical = {isinstance(called, _backend.Function) and called.declaration.options.critical for called in callables}
+    for called, sources, name in zip(callables, shape, named, strict=True):
+        if not isinstance(called, _backend.Function) or len(critical) > 1:
+            return ""
+        asked, letters = called.declaration.options, entries.shape_here(called.signature)[0]
+        check = 0 if asked.check is None else _CHECKS.get(asked.check) if asked.raises else None
+        if not letters or letters[0] in "sz" or "s" in letters or asked.retry or asked.default or check is None:
+            return ""
+        given += name is None
+        places = []
+        for source in sources:
+            if source is None:
+                places.append(f"a{given}")
+                given += 1
+            elif isinstance(source, tuple):
+                places.append(f"k{constants}")
+                constants += 1
+            else:
+                places.append(f"r{source}")
+        calls.append(shape_of_call(letters, places, asked.errno, check))
+    return shape_of_batch(calls, critical.pop()) if calls else ""
+
+
 def check_wiring(callables: tuple, shape: tuple) -> None:
-    """Raise ``ForeignTypeError`` unless these calls can be made: floor 0's hook, before it plans a batch."""
+    """Raise ``ForeignTypeError`` unless these calls can be made."""
     for place, (called, sources) in enumerate(zip(callables, shape, strict=True)):
         head = f"call {place + 1} of {len(shape)}"
         if not callable(called):
@@ -178,4 +238,4 @@ def _name(called: Callable) -> str:
     return getattr(called, "__qualname__", None) or shorten(called)
 
 
-_backend.set_hooks(batch_wiring=check_wiring, batch_failed=batch_failed)
+_backend.set_hooks(batch_plan=plan, batch_failed=batch_failed)

@@ -60,7 +60,8 @@ def make_callback(
     convention, as in ``bind``.
 
     The object keeps the pointer alive: hold it for as long as C may call, or use ``with``.  ``.address``
-    is what C jumps to, ``.close()`` ends it.
+    is what C jumps to, ``.close()`` ends it, and ``.strategy`` says how C's call gets to Python: ``compiled``,
+    ``registers``, ``libffi`` or ``cffi``.
 
     Raises ``ForeignTypeError`` for something that cannot be called or a type that cannot cross, and the conversion's
     own error for an ``on_error`` that is no value of the result's type, and ``ForeignError`` for ``"loop"`` where no

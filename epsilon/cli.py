@@ -67,7 +67,7 @@ def add_compile(subcommands: Any) -> None:
     """Declare ``epsilon compile``."""
     command = subcommands.add_parser(
         "compile",
-        help="build the compiled entries of a program's functions ahead of time",
+        help="build the compiled entries of a program's functions and callbacks ahead of time",
         description="Import the files, in Hy or Python, and build the entries of all the signatures that they declare, "
         "in one library of the cache. Later processes take them by themselves. With --shared, build a library for C "
         "programs instead: of the files' natives, and of their callbacks with :export.",

@@ -106,8 +106,10 @@ def trial() -> str:
 
 
 def strategy_here() -> str:
-    """The strategy that this process takes for a simple function."""
-    return epsilon.lib_open("libc").bind("strlen", "size", ["string"]).strategy
+    """The strategy that this process takes for a simple function; and for a simple callback, where it is another."""
+    used = epsilon.lib_open("libc").bind("strlen", "size", ["string"]).strategy
+    back = epsilon.make_callback(lambda a: a, "int", ["int"]).strategy
+    return used if back == used else f"{used}; {back} for callbacks"
 
 
 def permissions(address: int) -> str | None:
@@ -248,10 +250,12 @@ def report_strategies(report: Report, *, shim_loaded: bool) -> None:
         used, wrong = try_strategy(name)
         if wrong:
             report.line(name, f"does not work: {wrong}", f"report to Epsilon's developers that {name} does not work")
-        elif used != name:
-            report.line(name, f"not available on this machine; {used} takes its place")
+            continue
+        taken, semicolon, callbacks = used.partition(";")
+        if taken != name:
+            report.line(name, f"not available on this machine; {taken} takes its place")
         else:
-            report.line(name, "works, the default here" if name == default else "works")
+            report.line(name, f"works{', the default here' if used == default else ''}{semicolon}{callbacks}")
 
 
 def report_pages(report: Report, *, shim_loaded: bool) -> None:

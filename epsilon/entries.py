@@ -1,8 +1,8 @@
 """Compiled entries, as they are found again: which shapes of signature have one, and in which library of the cache.
 
-A function asks at its first call.  Where nothing was ever compiled, the answer is one ``stat`` (``_backend``).  Else
-the index, which is read once, leads from the shape to the library; with ``EPSILON_STRATEGY=compiled`` a missing one is
-built.
+A function asks at its first call, a signature when the first callback of it is made.  Where nothing was ever compiled,
+the answer is one ``stat`` (``_backend``).  Else the index, which is read once, leads from the shape to the library;
+with ``EPSILON_STRATEGY=compiled`` a missing one is built.
 ``registry.compile()`` and ``epsilon compile`` build many at once, in one library.
 
 It stands before first calls: little is imported at the top.
@@ -20,7 +20,7 @@ from epsilon.typesystem.required import Required
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
     from epsilon.signatures import Signature
@@ -32,7 +32,13 @@ TYPES = {
     "I": "uint32_t", "q": "int64_t", "Q": "uint64_t", "?": "uint8_t", "f": "float", "d": "double", "z": "const char *",
     "p": "void *", "P": "void *", "y": "void *", "Y": "void *",
 }  # fmt: skip
+#: how the shape of a callback begins (upcalls.py), and that of a batch (batch_source.py)
+CALLBACK, BATCH = "*", "+"
+#: the letters of numbers, which a callback gets and gives without the shim
+_PLAIN = "bcBChHiIqQ?fd"
 _MOST_PARAMETERS = 64
+#: the letters of a callback's words that are in float registers
+FLOATS = "fdX"
 KIND = _backend.ENTRIES
 _lock = RLock()
 #: shape → the address of its entries, once it was asked for
@@ -45,8 +51,12 @@ _index: dict[str, tuple[str, int]] | None = None
 _hindrance: str | None = None
 #: what generated C has to know of the shim; None without it
 _layout: dict[str, int] | None = None
+#: the shapes of the batches that were planned in this process, in their order
+batches: dict[str, None] = {}
 #: why a signature is not compiled
 reasons: dict[Signature, str] = {}
+#: why its callbacks are not
+callback_reasons: dict[Signature, str] = {}
 
 
 def layout() -> dict[str, int]:
@@ -59,24 +69,41 @@ def layout() -> dict[str, int]:
 
 def prepare(signature: Signature) -> None:
     """Give a signature's trampoline its compiled entries, if there are any; build them, if that is the strategy."""
+    _prepare(signature, shape_here, "adopt", reasons)
+
+
+def prepare_callbacks(signature: Signature) -> None:
+    """The same for the entry of its callbacks."""
+    _prepare(signature, _callback_shape, "adopt_upcall", callback_reasons)
+
+
+def _prepare(
+    signature: Signature, shape_in: Callable[[Signature], tuple[str, str]], adopt: str, reasons: dict[Signature, str]
+) -> None:
     if signature in reasons or signature._trampoline is None:
         return
-    build = _backend.strategy == "compiled"
     with _lock:
-        shape, reason = _shape(signature)
+        shape, reason = shape_in(signature)
         if reason:
             reasons[signature] = reason
             return
         try:
-            place = _find(shape)
-            if not place and build:
-                _build([shape])
-                place = _find(shape)
+            place = address_of(shape)
         except (ForeignError, OSError) as error:
             reasons[signature] = str(error)
             return
-        if place and not _backend.shim.adopt(signature._trampoline, place):
+        if place and not getattr(_backend.shim, adopt)(signature._trampoline, place):
             reasons[signature] = "it is more than its values"
+
+
+def address_of(shape: str) -> int:
+    """The address of the entries of a shape; 0 if there are none, and building them is not the strategy."""
+    with _lock:
+        place = _find(shape)
+        if not place and _backend.strategy == "compiled":
+            _build([shape])
+            place = _find(shape)
+        return place
 
 
 def shape_of(signature: Signature, eightbytes: bool) -> tuple[str, str]:
@@ -127,15 +154,75 @@ def _letter(ctype: CType, result: bool, eightbytes: bool) -> tuple[str, str]:
     return code, ""
 
 
+def word_for(letter: str) -> str:
+    """What names of the generated C have for the letter of a conversion."""
+    return "bool" if letter == "?" else letter
+
+
+def callback_shape_of(signature: Signature, integers: int, floats: int) -> tuple[str, str]:
+    """The shape of a signature's callbacks where C has that many registers, and an empty str; or an empty str, and why
+    they have no compiled entry.
+
+    >>> from epsilon.signatures import Signature
+    >>> callback_shape_of(Signature("int", [("in", "int"), "double", "string"]), 6, 8)
+    ('*i(<i,d,x)', '')
+    >>> callback_shape_of(Signature("int", ["int"] * 7), 6, 8)
+    ('', 'its arguments need the stack')
+    """
+    parameters = signature.parameters
+    if signature.variadic:
+        return "", "it is variadic"
+    if signature.abi != "default":
+        return "", f"its calling convention is {signature.abi}"
+    if any(array_of(one) is not None for one in parameters) or bounded(signature.result, parameters):
+        return "", "its arrays are prepared in Python"
+    letters = []
+    for index, parameter in enumerate((signature.result, *parameters)):
+        letter = _word_letter(parameter)
+        if not letter or letter in ">=":
+            which = f"parameter {index}" if index else "the result"
+            why = "is more than a value" if letter else "is not in one register"
+            return "", f"{which}, {parameter.spelling}, {why}"
+        letters.append(letter)
+    result, *rest = letters
+    in_floats = sum(letter in FLOATS for letter in rest)
+    if in_floats > floats or len(rest) - in_floats > integers:
+        return "", "its arguments need the stack"
+    if result in "xX":
+        result = "p" if signature.result.converter.code in "pP" else "x"
+    return f"{CALLBACK}{result}({','.join(rest)})", ""
+
+
+def _word_letter(ctype: CType) -> str:
+    """How a callback gets a value; an empty str, if that is no word."""
+    code = ctype.converter.code
+    if code == "<":
+        target = ctype.target.converter.code
+        return f"<{target}" if target in _PLAIN else "x"
+    if code in _PLAIN or code in ">=v":
+        return code
+    base = ctype.representation.code
+    return "" if base in "sgFDv" else "X" if base in "fd" else "x"
+
+
 def made_for(layout: dict[str, int]) -> str:
     """What a library says that it was made for: a version of Python and a shim, as a short word."""
     return " ".join(str(value) for value in layout.values())
 
 
-def _shape(signature: Signature) -> tuple[str, str]:
+def shape_here(signature: Signature) -> tuple[str, str]:
+    """``shape_of`` a signature on this platform."""
     if not layout():
         return "", hindrance() or ""
     return shape_of(signature, bool(layout()["EIGHTBYTES"]))
+
+
+def _callback_shape(signature: Signature) -> tuple[str, str]:
+    if not layout():
+        return "", hindrance() or ""
+    if not layout()["THUNKS"]:
+        return "", "callbacks are libffi's closures on this platform"
+    return callback_shape_of(signature, layout()["INTEGER_REGISTERS"], layout()["FLOAT_REGISTERS"])
 
 
 def _name() -> str:
@@ -240,25 +327,32 @@ def _build(shapes: Sequence[str]) -> None:
     _index = _read_index()
 
 
-def compile_all(signatures: Iterable[Signature]) -> dict[Signature, str]:
-    """Build what is missing of the entries of these signatures, in one library; for each that has none, why.
+def compile_all(
+    signatures: Iterable[Signature], called_back: Iterable[Signature]
+) -> tuple[dict[Signature, str], dict[Signature, str]]:
+    """Build what is missing of the entries of these signatures, of those for their callbacks, and of the batches that
+    were run, in one library; for each signature that has none, why.
 
     Raises ``CompilerError`` where nothing can be compiled, or the compiler refuses.
     """
     wanted: dict[str, None] = {}
     left: dict[Signature, str] = {}
+    left_callbacks: dict[Signature, str] = {}
     with _lock:
         if hindrance():
             raise CompilerError(f"signatures cannot be compiled here: {hindrance()}")
-        for signature in signatures:
-            shape, reason = _shape(signature)
+        asked = [(signature, shape_here(signature), left) for signature in signatures]
+        asked += [(signature, _callback_shape(signature), left_callbacks) for signature in called_back]
+        for signature, (shape, reason), without in asked:
             if reason:
-                left[signature] = reason
+                without[signature] = reason
             elif not _find(shape):
                 wanted[shape] = None
+        wanted.update((shape, None) for shape in batches if not _find(shape))
         if wanted:
             _build(sorted(wanted))
         _backend.entries_there = True
-        for signature in [one for one in reasons if one not in left]:
-            del reasons[signature]  # it could not be built when it was wanted first
-    return left
+        for known, without in ((reasons, left), (callback_reasons, left_callbacks)):
+            for signature in [one for one in known if one not in without]:
+                del known[signature]  # it could not be built when it was wanted first
+    return left, left_callbacks

@@ -19,8 +19,10 @@ from epsilon.typesystem import (
     Array,
     CType,
     Direction,
+    FunctionPointer,
     FunctionType,
     Handed,
+    Required,
     StructCType,
     Void,
     array_of,
@@ -106,7 +108,10 @@ class Signature:
             if self.variadic:
                 raise ForeignTypeError("a callback cannot be variadic: C's va_list does not say what was passed")
             check_callback(self.result, self.parameters)
+            made = self.trampoline
+            self.find_callback_entry()
             self._calls_back = True
+            return made
         return self.trampoline
 
     def compile(self, parameters: tuple[CType, ...], fixed: int = -1) -> Any:
@@ -122,6 +127,17 @@ class Signature:
         convention = CONVENTIONS[self.abi]
         return _backend.Trampoline(self, self.result.converter, converters, fixed, forced, convention, arrays)
 
+    def callbacks(self) -> Iterator[Signature]:
+        """The signatures of callbacks that are known from this one: itself, if there were any, and its parameters'."""
+        if self._calls_back:
+            yield self
+        for parameter in self.parameters:
+            kept = parameter.target if isinstance(parameter, Handed) else parameter
+            base = kept.base if isinstance(kept, Required) else kept
+            if isinstance(base, FunctionPointer) and not base.target.variadic:
+                target = base.target
+                yield signature_of(target.result, target.parameters, target.variadic, target.abi)
+
     def find_entry(self) -> None:
         """Look for the compiled entry, and have the trampoline take it."""
         if _backend.may_have_entries():
@@ -129,6 +145,13 @@ class Signature:
 
             entries.prepare(self)
         self.entry = self._trampoline is not None and self._trampoline.strategy == "compiled"
+
+    def find_callback_entry(self) -> None:
+        """The same for callbacks: when the first of them is made, and by ``registry.compile``."""
+        if _backend.may_have_entries():
+            from epsilon import entries
+
+            entries.prepare_callbacks(self)
 
     def check_size(self, parameters: tuple[CType, ...]) -> None:
         """Refuse what the C stack could not hold: C11 §5.2.4.1 asks of a compiler for 127 arguments."""
@@ -282,31 +305,43 @@ class Registry(Mapping):
 
     def stats(self) -> dict[str, Any]:
         """How much was compiled and used: ``trampolines`` there are, ``hits`` and ``misses`` of the lookup, and for
-        each signature with a trampoline its ``calls``, ``callbacks`` and ``strategy``."""
+        each signature with a trampoline its ``calls``, ``callbacks``, ``strategy`` and ``callback_strategy``."""
         compiled = {found: found._trampoline for found in self.signatures() if found._trampoline is not None}
         return {
             "trampolines": len(compiled),
             **_counters,
             "signatures": {
-                found: {"calls": made.calls, "callbacks": made.callbacks, "strategy": made.strategy}
+                found: {
+                    "calls": made.calls,
+                    "callbacks": made.callbacks,
+                    "strategy": made.strategy,
+                    "callback_strategy": made.callback_strategy,
+                }
                 for found, made in compiled.items()
             },
         }
 
     def compile(self) -> dict[Signature, str]:
         """Build the compiled entries of every signature that has been made, in one library of the cache, where this
-        process and later ones find them by themselves.
+        process and later ones find them by themselves; and those of the callbacks, of the signatures that callbacks
+        were made of and of the parameters that are functions.
 
-        Gives the signatures that have none, each with the reason: they are called as before.  A function that was
-        called already keeps its entry until its ``strategy`` is asked for.  Raises ``CompilerError`` without a C
-        compiler or the shim.
+        Gives the signatures that have none, each with the reason: they are called as before, and so are their
+        callbacks.  A function that was called already keeps its entry until its ``strategy`` is asked for; callbacks
+        take theirs at once.  Raises ``CompilerError`` without a C compiler or the shim.
         """
         from epsilon import entries
 
         made = self.signatures()
-        left = entries.compile_all(made)
+        called_back = dict.fromkeys(found for one in made for found in one.callbacks())
+        left, left_callbacks = entries.compile_all(made, called_back)
         for signature in made:
             signature.entry = None
+        for signature in called_back:
+            signature.find_callback_entry()
+            reasons = {"function": left.get(signature), "callback": left_callbacks.get(signature)}
+            if any(reasons.values()):
+                left[signature] = "; ".join(f"as a {what}, {why}" for what, why in reasons.items() if why)
         return left
 
     def save(self, path: str | os.PathLike) -> None:

@@ -10,7 +10,8 @@ same.  It is written from the signature's *shape*: the letters of its conversion
 
 from __future__ import annotations
 
-from epsilon.entries import TYPES, made_for
+from epsilon import batch_source, upcalls
+from epsilon.entries import BATCH, CALLBACK, TYPES, made_for, word_for
 
 TYPE_CHECKING = False  # as in ``typing``, which takes longer to import than all of Epsilon
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ another(PyObject *object)
 }
 
 /* what the shim lends */
+struct Record;
 typedef struct {
     vectorcallfunc general;
     void (*explain)(PyObject *, int);
@@ -65,6 +67,11 @@ typedef struct {
     PyObject *(*from_memory)(void *, const void *);
     PyObject *(*failed)(void *, PyObject *, PyObject *const *, char *, PyObject *const *);
     int (*leave)(void *);
+    PyObject *(*vectorcall)(PyObject *, PyObject *const *, size_t);
+    void (*closed)(void *, struct Record *, void *);
+    void (*refused)(void *, struct Record *, PyObject *, int, void *);
+    void (*upcall_failed)(void *, struct Record *, PyObject *, void *);
+    void (*upcall_result)(void *, struct Record *, PyObject *, PyObject *, void *);
     PyObject *cdata, *void_pointer;
     ptrdiff_t record, number;
 } Api;
@@ -151,7 +158,9 @@ epsilon_begin(const Api *lent)
     { \
         int64_t number; \
         (void)converter; \
-        if (UNLIKELY(!whole(value, &number)) || UNLIKELY((T)number != number) || (T)-1 > 0 && UNLIKELY(number < 0)) \
+        if (UNLIKELY(!whole(value, &number)) || (T)-1 > 0 && UNLIKELY(number < 0)) \
+            return 0; \
+        if (sizeof(T) < 4 && UNLIKELY((T)number != number)) /* a digit has 30 bits at most */ \
             return 0; \
         *to = (T)number; \
         return 1; \
@@ -384,8 +393,20 @@ def source(shapes: Iterable[str], layout: Mapping[str, int]) -> str:
     lines.append(f"#define LONG_DIGIT_TYPE uint{8 * layout['LONG_DIGIT_SIZE']}_t")
     lines.append(f"#define MADE_FOR {literal(made_for(layout))}")
     lines.append(_PRELUDE)
+    further = {
+        CALLBACK: (upcalls.PRELUDE, upcalls.upcall),
+        BATCH: (batch_source.PRELUDE, batch_source.batch),
+    }
     structs: dict[str, str] = {}
-    entries = [_entry(number, shape, structs) for number, shape in enumerate(shapes)]
+    entries = []
+    for number, shape in enumerate(shapes):
+        if shape[0] in further:
+            prelude, write = further[shape[0]]
+            entries.append(write(number, shape))
+            if prelude not in lines:
+                lines.append(prelude)
+        else:
+            entries.append(_entry(number, shape, structs))
     return "\n".join([*lines, *structs.values(), *entries, ""])
 
 
@@ -399,7 +420,7 @@ def _entry(number: int, shape: str, structs: dict[str, str]) -> str:
         if letter[0] == "s":
             lines += [f"    {ctype} a{index} = {{0}};", f"    TO_STRUCT(a{index}, {index}, {_size(letter)})"]
         else:
-            lines += [f"    {ctype} a{index};", f"    TO({_word(letter)}, a{index}, {index})"]
+            lines += [f"    {ctype} a{index};", f"    TO({word_for(letter)}, a{index}, {index})"]
     arguments = ", ".join(f"a{index}" for index in range(len(letters)))
     returned = "void" if result == "v" else _c_type(result, structs)
     call = f"(({returned} (*)({', '.join(types) or 'void'}))AT(void *, self, FUNCTION_ADDRESS))({arguments})"
@@ -414,14 +435,10 @@ def _entry(number: int, shape: str, structs: dict[str, str]) -> str:
                   "        NAMED_IF_WRONG"]  # fmt: skip
     else:
         checked = "(uintptr_t)result" if "*" in returned else "result"
-        lines += [f"        value = from_{_word(result)}(OF_RESULT, result);",
+        lines += [f"        value = from_{word_for(result)}(OF_RESULT, result);",
                   "        NAMED_IF_WRONG", f"        CHECKED({checked})"]  # fmt: skip
     lines += ["    }", "    END", "}", f"{'PLAIN_' if plain else ''}ENTRIES({number})"]
     return "\n".join(lines)
-
-
-def _word(letter: str) -> str:
-    return "bool" if letter == "?" else letter
 
 
 def _size(letter: str) -> int:

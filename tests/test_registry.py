@@ -306,8 +306,11 @@ for n in range(5):
 labs(97)
 with epsilon.make_callback(lambda x: x, "int", ["int"]) as callback:
     signature.trampoline(callback, 1)
+    callback_strategy = callback.strategy
 found = registry.stats()["signatures"][signature]
-assert found == {"calls": 7, "callbacks": 1, "strategy": abs_.strategy}, found
+assert found == {
+    "calls": 7, "callbacks": 1, "strategy": abs_.strategy, "callback_strategy": callback_strategy
+}, found
 assert signature in registry.signatures()
 """
     )

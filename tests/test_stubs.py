@@ -24,6 +24,7 @@ def a_struct_type() -> epsilon.StructType:
 SAMPLES = {
     "CType": lambda: epsilon.ctype("int"),
     "_Converters": lambda: epsilon.convert_to_foreign,
+    "_Batch": lambda: epsilon.foreign_batch([]),
     "BatchResult": lambda: epsilon.BatchResult(0),
     "Library": lambda: epsilon.lib_open("libc"),
     "Function": lambda: epsilon.lib_open("libc").bind("int abs(int n)"),

@@ -20,6 +20,7 @@ class Entry(NamedTuple):
 HANDWRITTEN = "hand-written extension"
 CRITICAL = "Epsilon :critical"
 DEFAULT = "Epsilon"
+NATIVE = "Epsilon, native callbacks"
 CFFI_API = "cffi API mode"
 CFFI_ABI = "cffi ABI mode"
 CTYPES = "ctypes"
@@ -35,7 +36,7 @@ def strategy_row(strategy: str, row: str) -> str:
 CATALOGUE = (
     Entry("c", "in_c", ("C",)),
     Entry("handwritten", "handwritten", (HANDWRITTEN,)),
-    Entry("epsilon", "epsilon_", (CRITICAL, DEFAULT)),
+    Entry("epsilon", "epsilon_", (CRITICAL, DEFAULT, NATIVE)),
     Entry("nanobind", "nanobind_", ("nanobind",)),
     Entry("cython", "cython_", ("Cython",)),
     Entry("pybind11", "pybind11_", ("pybind11",)),

@@ -1,14 +1,16 @@
-"""Epsilon twice, critical and not, and once more for each forced strategy in a process of its own."""
+"""Epsilon twice, critical and not; its native callbacks; and each forced strategy in a process of its own."""
 
 from __future__ import annotations
 
 import os
 import sys
 from array import array
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import epsilon
-from benchmarks.peers import CRITICAL, DEFAULT, STRATEGIES, strategy_row
+from benchmarks.peers import CRITICAL, DEFAULT, NATIVE, STRATEGIES, strategy_row
 from benchmarks.remote import Remote
 from benchmarks.tasks import SHAPES, Peer, add_in_python, compare
 from benchmarks.workshop import Unavailable, Workshop
@@ -24,7 +26,30 @@ def load(workshop: Workshop) -> dict[str, Peer | Remote | Exception]:
             rows[name] = peer(name, workshop.target, critical)
         except Exception as error:  # :critical needs the shim; the default works without
             rows[name] = error
+    try:
+        rows[NATIVE] = native(workshop.target)
+    except epsilon.CompilerError as error:
+        rows[NATIVE] = error
     return {**rows, **forced(workshop)}
+
+
+def native(target: Path) -> Peer:
+    """The callbacks as native code, in default calls; the row has no calls of its own, as numba's."""
+    call_back = epsilon.lib_open(str(target)).bind("call_back", "int", ["pointer", "int"])
+    adder = epsilon.define_native("int adder(int a, int b)", "(+ a b)")
+    comparator = epsilon.define_native("int comparator(const int *a, const int *b)", "(- (deref a) (deref b))")
+    return Peer(NATIVE, "native", call_back=lambda n: call_back(adder, n), sort=sorter(comparator, critical=False))
+
+
+def sorter(comparator: Any, critical: bool) -> Callable[[array], None]:
+    """C's qsort over an array of ints."""
+    qsort = epsilon.lib_open("libc").bind(
+        "qsort", "void", [("buffer", "writable"), "size", "size", "pointer"], critical=critical)
+
+    def sort(data: array) -> None:
+        qsort(data, len(data), data.itemsize, comparator)
+
+    return sort
 
 
 def peer(name: str, target: Path, critical: bool) -> Peer:
@@ -33,13 +58,7 @@ def peer(name: str, target: Path, critical: bool) -> Peer:
     functions = {shape.symbol: lib.bind(shape.prototype, critical=critical) for shape in SHAPES}
     call_back = lib.bind("call_back", "int", ["pointer", "int"], critical=critical)
     adder = epsilon.make_callback(add_in_python, "int", ["int", "int"])
-    qsort = epsilon.lib_open("libc").bind(
-        "qsort", "void", [("buffer", "writable"), "size", "size", "pointer"], critical=critical)
-    comparator = epsilon.make_callback(compare, "int", [("in", "int"), ("in", "int")])
-
-    def sort(data: array) -> None:
-        qsort(data, len(data), data.itemsize, comparator)
-
+    sort = sorter(epsilon.make_callback(compare, "int", [("in", "int"), ("in", "int")]), critical)
     strategies = "/".join(sorted({function.strategy for function in functions.values()}))
     return Peer(name, f"strategy {strategies}", functions, call_back=lambda n: call_back(adder, n), sort=sort)
 

@@ -26,6 +26,11 @@ class Batch:
         #: the callables that are known to fit the shape
         self._known: tuple | None = None
 
+    @property
+    def compiled(self) -> bool:
+        """Whether C that was compiled for this shape makes the calls: never, here."""
+        return False
+
     def __repr__(self) -> str:
         return f"<batch of {len(self._shape)} calls>"
 
@@ -44,7 +49,7 @@ class Batch:
             passed.append([_passed(source, rest) for source in sources])
         chosen = tuple(callables)
         if self._known is None or any(map(_differ, self._known, chosen)):
-            hooks.batch_wiring(chosen, self._shape)
+            hooks.batch_plan(chosen, self._shape, self._callables)
             self._known = chosen
         return self._run(chosen, passed)
 

@@ -112,7 +112,7 @@ class Trampoline:
         "gives", "outputs", "parameters", "pointer", "result", "signature", "simple", "taken", "variadic", "viewed",
     )  # fmt: skip
     #: how calls are made
-    strategy = "cffi"
+    strategy = callback_strategy = "cffi"
 
     def __init__(
         self,

@@ -336,6 +336,11 @@ class Callback(CodePointer):
         return None if self.closed else self._trampoline.signature
 
     @property
+    def strategy(self) -> str | None:
+        """How C's call gets there: ``cffi``; None once it has ended."""
+        return None if self.closed else self._trampoline.callback_strategy
+
+    @property
     def cdata(self) -> Any:
         """A cffi function pointer, for plain cffi code."""
         return hooks.cdata(self)

@@ -37,7 +37,7 @@ class Hooks:
     """The callables that floor 0 reaches back through; ``c/shim.h`` says what each is given."""
 
     __slots__ = (
-        "adapt", "another", "arguments", "batch_failed", "batch_wiring", "cdata", "check_failed", "closed", "dead",
+        "adapt", "another", "arguments", "batch_failed", "batch_plan", "cdata", "check_failed", "closed", "dead",
         "depart", "explain", "in_use", "library_closed", "member", "null_pointer", "readonly", "retrying", "shown",
         "tail", "take", "type_error", "undecodable",
     )  # fmt: skip
