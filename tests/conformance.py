@@ -8,7 +8,7 @@ one or none of a sort, so that a struct straddles their end; and the results go 
 A run takes ``--count`` of them, which ``--seed`` chooses: an eighth with at most one parameter (all there are, where
 the count allows), then lists of two and of three from all over the enumeration, half of them without a prefix.  C is
 written from the same enumeration (``cgen``), compiled once, half of it with ``-O2``, and called under each strategy in
-a process of its own; one in sixteen under ``compiled``.  C judges what it receives, Python what comes back.
+a process of its own; of ``compiled``, one in ``--one-in``.  C judges what it receives, Python what comes back.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def differences(found: Sequence[Shape], library: epsilon.Library, direction: str
 # --- the run of them all --------------------------------------------------------------------------------------------
 
 STRATEGIES = ["", "registers", "libffi", "cffi", "compiled"]
-#: one in so many shapes is called by an entry of its own: to compile one takes a tenth of a second
+#: one in so many shapes has compiled entries, which take a tenth of a second each
 COMPILED = 16
 
 
@@ -139,7 +139,7 @@ def compile_batch(folder: Path, number: int, batch: Sequence[Shape]) -> None:
     text.unlink()
 
 
-def run_here(folder: Path, count: int, seed: int) -> None:
+def run_here(folder: Path, count: int, seed: int, one_in: int) -> None:
     """What the process of one strategy does: check everything, print how it went as JSON."""
     told: dict[str, list[str]] = {"calls": [], "callbacks": []}
     done = dict.fromkeys(told, 0)
@@ -148,8 +148,9 @@ def run_here(folder: Path, count: int, seed: int) -> None:
         for number, batch in enumerate(batches(shapes(count, seed))):
             library = epsilon.lib_open(str(folder / f"{number}.so"))
             if _backend.strategy == "compiled":
-                batch = batch[number % COMPILED :: COMPILED]
-                entries.compile_all([shape.bind(library).signature for shape in batch])
+                batch = batch[number % one_in :: one_in]
+                signatures = [shape.bind(library).signature for shape in batch]
+                entries.compile_all(signatures, signatures)
             for direction, found in told.items():
                 for shape in batch:  # should the process crash, its parent tells where
                     at.seek(0)
@@ -164,12 +165,12 @@ def run_here(folder: Path, count: int, seed: int) -> None:
     print(json.dumps({"done": done, "differences": told, "used": used}))
 
 
-def run_child(folder: Path, strategy: str, count: int, seed: int) -> tuple[str, int]:
+def run_child(folder: Path, strategy: str, count: int, seed: int, one_in: int) -> tuple[str, int]:
     """The report on one strategy, and how many differences there were."""
     started = time.monotonic()
     command = [sys.executable, "-X", "faulthandler", __file__, "--count", str(count), "--seed", str(seed)]
     child = subprocess.run(
-        [*command, "--run-in", str(folder)],
+        [*command, "--one-in", str(one_in), "--run-in", str(folder)],
         env={**os.environ, "EPSILON_STRATEGY": strategy, "EPSILON_CACHE": str(folder / "cache")},
         capture_output=True,
         text=True,
@@ -194,10 +195,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=40000, help="shapes, each called and called back (40000)")
     today = int(datetime.date.today().strftime("%Y%m%d"))
     parser.add_argument("--seed", type=int, default=today, help="chooses the shapes and the values (today's date)")
+    parser.add_argument("--one-in", type=int, default=COMPILED, metavar="N",
+                        help=f"of the strategy compiled, one shape in N ({COMPILED})")
     parser.add_argument("--run-in", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.run_in:
-        run_here(Path(options.run_in), options.count, options.seed)
+        run_here(Path(options.run_in), options.count, options.seed, options.one_in)
         return 0
     found = shapes(options.count, options.seed)
     print(f"conformance: {len(found)} shapes each way, --seed {options.seed}", flush=True)
@@ -216,7 +219,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"compiled in {time.monotonic() - started:.0f} s", flush=True)
         total = 0
         for report, number in pool.map(
-            lambda strategy: run_child(Path(folder), strategy, options.count, options.seed), strategies
+            lambda strategy: run_child(Path(folder), strategy, options.count, options.seed, options.one_in), strategies
         ):
             print(report, flush=True)
             total += number

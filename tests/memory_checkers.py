@@ -32,6 +32,7 @@ NOT_SANITIZED = [
     "--deselect=tests/test_memory_promises.py::test_memory_that_there_is_not_is_an_error_and_never_null",
     "--ignore=tests/test_packaging.py",  # a shim built anew
     # AddressSanitizer has an allocator and a strlen of its own in the process, before the C library's
+    "--deselect=tests/test_memory_words.hy::test_give_and_keep",
     "--deselect=tests/test_options.py::test_free_may_be_a_function",
     "--deselect=tests/test_options.py::"
     "test_free_is_that_of_the_process_where_another_allocator_is_loaded_before_the_c_library",

@@ -10,6 +10,9 @@ import functools
 import itertools
 import os
 import random
+import re
+import subprocess
+import sys
 
 import cgen
 import conformance
@@ -18,6 +21,7 @@ from cgen import DOUBLE, INT, POINTER, Difference, Shape, struct_kind
 from clib import load_c
 
 import epsilon
+from epsilon import _backend, entries
 
 SEED = int(os.environ["EPSILON_CONFORMANCE_SEED"])
 COUNT = 1200
@@ -34,6 +38,16 @@ def test_a_sample_of_the_enumeration(direction):
     shapes, library = sample()
     differences = conformance.differences(shapes, library, direction)
     assert not differences, f"EPSILON_CONFORMANCE_SEED={SEED} repeats this:\n" + "\n".join(differences)
+
+
+@pytest.mark.skipif(bool(_backend.strategy), reason="it runs every strategy itself")
+def test_the_run_of_them_all_sees_no_difference_under_any_strategy():
+    command = [sys.executable, conformance.__file__, "--count", "96", "--one-in", "4", "--seed", str(SEED)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for strategy in conformance.STRATEGIES if entries.hindrance() is None else ["cffi"]:
+        assert re.search(rf"^{strategy or 'by default'} .* 0 differences", done.stdout, re.M), done.stdout
+    assert entries.hindrance() or "24 through compiled), 24 callbacks" in done.stdout, done.stdout
 
 
 # --- the enumeration itself -----------------------------------------------------------------------------------------
