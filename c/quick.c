@@ -65,9 +65,9 @@ quick(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwname
     return value;
 }
 
-/* Aligned, that their speed does not hang on what stands before them.  Where in its page an entry lies decides which sets of
- * the instruction cache it shares with the interpreter, up to 15 % of a call: one entry begins a page, and so gives all of
- * this file their places, whatever becomes of the other files. */
+/* Aligned, that their speed does not hang on what stands before them.  Where in its page an entry lies made up to 15 % of a
+ * call, as measured here; the sets of the instruction cache that it shares with the interpreter would explain it.  One entry
+ * begins a page, and so gives all of this file their places, whatever becomes of the other files. */
 #define ENTRY(NAME, RELEASE, OPTIONS, INTEGERS_, FLOATS_, KIND, PLACE)                                                 \
     static __attribute__((aligned(PLACE))) PyObject *NAME(PyObject *self, PyObject *const *args, size_t nargsf,        \
                                                           PyObject *kwnames)                                           \
