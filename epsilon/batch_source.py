@@ -44,15 +44,13 @@ extern void Py_DecRef(PyObject *);
         goto land; \
     }
 #define BATCH_FLY(RELEASE) \
-    char *thread = __builtin_thread_pointer(); \
-    Record **current = &AT(Record *, thread, api.record); \
     if (RELEASE) \
         record->state = PyEval_SaveThread(); \
-    *current = record;
+    CURRENT = record;
 #define BATCH_LAND(RELEASE) \
     if (RELEASE) \
         PyEval_RestoreThread(record->state); \
-    *current = record->previous; \
+    CURRENT = record->previous; \
     return made;
 
 /* In place of what a former run left there. */
@@ -172,7 +170,7 @@ def _call(index: int, result: str, parameters: list[str], passed: list[str], err
         if check != "0":
             wrong = f"!PASSES({check}, {'(uintptr_t)' if '*' in returned else ''}r{index})"
     if errno:
-        lines.append("    AT(int, thread, api.number) = errno;")
+        lines.append("    SAVED_ERRNO = errno;")
     return [*lines, f"    STOP_IF({wrong}, {index})"]
 
 

@@ -85,7 +85,39 @@ typedef struct Record {
 } Record;
 _Static_assert(sizeof(Record) == RECORD_SIZE, "made for another shim");
 
+/* What lies at a distance from the thread pointer, which x86-64 has in a segment register. */
+#ifdef __SEG_FS
+#define OF_THREAD(T, distance) (*(T __seg_fs *)(intptr_t)(distance))
+#else
+#define OF_THREAD(T, distance) AT(T, __builtin_thread_pointer(), distance)
+#endif
+#define CURRENT OF_THREAD(Record *, api.record)
+#define SAVED_ERRNO OF_THREAD(int, api.number)
+
 /* --- values: 1 if it is plain and done, 0 if it is a matter for the general entry --------------------------------- */
+
+/* An int has its sign and its number of digits in one word: since Python 3.12 the number, and below it
+ * two bits of 1 - sign; before, the number, negative for a negative int. */
+#if LONG_TAGGED
+#define ONE_DIGIT (1 << LONG_TAG_BITS)
+#else
+#define ONE_DIGIT 1
+#endif
+#define NO_DIGIT INT64_MIN
+
+/* Zero, or a negative int of one digit. */
+static __attribute__((noinline)) int64_t
+not_positive(PyObject *object)
+{
+    int64_t digit = AT(LONG_DIGIT_TYPE, object, LONG_DIGIT);
+#if LONG_TAGGED
+    uint64_t tag = AT(uint64_t, object, LONG_TAG);
+    return tag >= 2 << LONG_TAG_BITS ? NO_DIGIT : (1 - (int64_t)(tag & LONG_SIGN_MASK)) * digit;
+#else
+    ptrdiff_t size = AT(ptrdiff_t, object, LONG_TAG);
+    return (size_t)size + 1 > 2 ? NO_DIGIT : size * digit;
+#endif
+}
 
 /* The value of an int of one digit. */
 INLINE int
@@ -93,19 +125,11 @@ whole(PyObject *object, int64_t *value)
 {
     if (UNLIKELY(!IS(object, PyLong_Type)))
         return 0;
-    int64_t digit = AT(LONG_DIGIT_TYPE, object, LONG_DIGIT);
-#if LONG_TAGGED /* since Python 3.12: the number of digits, and two bits of 1 - sign below */
-    uint64_t tag = AT(uint64_t, object, LONG_TAG);
-    if (UNLIKELY(tag >= 2 << LONG_TAG_BITS))
-        return 0;
-    *value = (1 - (int64_t)(tag & LONG_SIGN_MASK)) * digit;
-#else /* the number of digits, negative for a negative int */
-    ptrdiff_t size = AT(ptrdiff_t, object, LONG_TAG);
-    if (UNLIKELY((size_t)size + 1 > 2))
-        return 0;
-    *value = size * digit;
-#endif
-    return 1;
+    *value = AT(LONG_DIGIT_TYPE, object, LONG_DIGIT);
+    if (LIKELY(AT(uint64_t, object, LONG_TAG) == ONE_DIGIT))
+        return 1;
+    *value = not_positive(object);
+    return *value != NO_DIGIT;
 }
 
 /* The small ints, where this Python has them in a row: looked at, one after the other, when the library is loaded. */
@@ -317,7 +341,7 @@ RESULT(f, float, 'f', PyFloat_FromDouble(result))
     AT(void *, AT(char *, TRAMPOLINE, TRAMPOLINE_PARAMETERS) + (index) * PARAMETER_SIZE, PARAMETER_CONVERTER)
 #define OF_RESULT AT(void *, TRAMPOLINE, TRAMPOLINE_RESULT)
 #define BEGIN(COUNT) \
-    if (UNLIKELY((nargsf & SIZE_MAX >> 1) != COUNT) || UNLIKELY(kwnames != NULL) || \
+    if (UNLIKELY(nargsf << 1 != COUNT << 1) || UNLIKELY(kwnames != NULL) || /* its highest bit says another thing */ \
         UNLIKELY(AT(char, CELL, CELL_CLOSED))) \
         return api.general(self, args, nargsf, kwnames);
 #define TO(LETTER, NAME, INDEX) \
@@ -330,21 +354,19 @@ RESULT(f, float, 'f', PyFloat_FromDouble(result))
 #define FLY \
     AT(ptrdiff_t, CELL, CELL_INFLIGHT)++; \
     AT(unsigned long long, TRAMPOLINE, TRAMPOLINE_CALLS)++; \
-    char *thread = __builtin_thread_pointer(); \
-    Record **current = &AT(Record *, thread, api.record); \
-    Record record = {*current, NULL, NULL}; \
+    Record record = {CURRENT, NULL, NULL}; \
     if (!critical && LIKELY(!(AT(int, self, FUNCTION_FLAGS) & FLAG_CRITICAL))) \
         record.state = PyEval_SaveThread(); \
-    *current = &record; \
+    CURRENT = &record; \
     int *number = !critical && AT(int, self, FUNCTION_FLAGS) & FLAG_ERRNO ? &errno : NULL; \
     if (number) \
         *number = 0;
 #define LAND \
     if (number) \
-        AT(int, thread, api.number) = *number; \
+        SAVED_ERRNO = *number; \
     if (!critical && LIKELY(!(AT(int, self, FUNCTION_FLAGS) & FLAG_CRITICAL))) \
         PyEval_RestoreThread(record.state); \
-    *current = record.previous; \
+    CURRENT = record.previous; \
     PyObject *value = NULL; \
     if (UNLIKELY(record.exception != NULL)) \
         api.give(record.exception); \
@@ -356,8 +378,9 @@ RESULT(f, float, 'f', PyFloat_FromDouble(result))
     else if (!critical && AT(char, self, FUNCTION_CHECK) && UNLIKELY(!PASSES(AT(char, self, FUNCTION_CHECK), r))) \
         value = api.failed(self, value, args, NULL, NULL);
 #define END \
-    if (--AT(ptrdiff_t, CELL, CELL_INFLIGHT) == 0 && UNLIKELY(AT(char, CELL, CELL_CLOSED))) \
-        api.leave(CELL); \
+    AT(ptrdiff_t, CELL, CELL_INFLIGHT)--; \
+    if (UNLIKELY(AT(char, CELL, CELL_CLOSED))) \
+        api.leave(CELL); /* which looks whether it was the last */ \
     return value;
 
 #define PARAMETERS PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames
