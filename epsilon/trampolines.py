@@ -228,6 +228,33 @@ to_f(PyObject *value, float *to, const void *converter)
     return 1;
 }
 
+/* Of ASCII, whose bit 7 is set by this for a NUL only. */
+#define NULS(chunk) (((chunk) - 0x0101010101010101u) & ~(chunk))
+typedef char Chunk __attribute__((vector_size(16)));
+
+/* Whether no byte is NUL of a text that has fewer than 8 bytes or more than 15.  It calls nothing, not strlen either:
+ * so the compiler sees how few registers it needs (GCC: -fipa-ra), and its caller has none to save. */
+static __attribute__((noinline)) int
+no_nul(const char *text, size_t length)
+{
+    if (length < 8) {
+        int found = 0;
+        for (size_t at = 0; at < length; at++)
+            found |= !text[at];
+        return !found;
+    }
+    Chunk chunk, found = {0};
+    for (size_t at = 0; at + 16 < length; at += 16) {
+        memcpy(&chunk, text + at, sizeof chunk);
+        found |= chunk == 0;
+    }
+    memcpy(&chunk, text + length - 16, sizeof chunk); /* it overlaps */
+    found |= chunk == 0;
+    uint64_t halves[2];
+    memcpy(halves, &found, sizeof halves);
+    return !(halves[0] | halves[1]);
+}
+
 INLINE int
 to_z(PyObject *value, const char **to, const void *converter)
 {
@@ -238,13 +265,11 @@ to_z(PyObject *value, const char **to, const void *converter)
     size_t length = AT(size_t, value, TEXT_LENGTH);
     *to = text;
     if (length < 8 || length > 16)
-        return LIKELY(strlen(text) == length);
+        return LIKELY(no_nul(text, length));
     uint64_t first, last; /* they overlap */
     memcpy(&first, text, sizeof first);
     memcpy(&last, text + length - 8, sizeof last);
-    first = (first - 0x0101010101010101u) & ~first; /* ASCII: bit 7 of a byte is set only for a NUL */
-    last = (last - 0x0101010101010101u) & ~last;
-    return LIKELY(!((first | last) & 0x8080808080808080u));
+    return LIKELY(!((NULS(first) | NULS(last)) & 0x8080808080808080u));
 }
 
 /* The address in a pointer that owns nothing, if it is of that type or a `void *`: cffi's object is its head, its type

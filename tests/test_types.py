@@ -331,6 +331,15 @@ def test_errors_and_encoding_of_a_result():
     assert text("invalid", ("string", {"encoding": None}))() == b"ab\xffcd"
 
 
+def test_a_nul_is_seen_wherever_it_is_in_a_text_of_any_length():
+    length = epsilon.lib_open("libc").bind("size_t strlen(const char *s)")
+    for size in range(66):
+        assert length("a" * size) == size
+        for place in range(size):
+            with pytest.raises(epsilon.ForeignValueError, match="embedded NUL"):
+                length("a" * place + "\0" + "a" * (size - place - 1))
+
+
 def test_encoding_of_an_argument():
     latin = ("string", {"encoding": "latin-1"})
     assert text("third", "int", [latin])("abÿ") == 255
