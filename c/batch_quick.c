@@ -51,7 +51,8 @@ struct Quick {
     Stretch *arguments, *jumps, *results;
     Cell **cells;             /* each once */
     Trampoline **trampolines; /* each once, … */
-    int *uses;                /* … and how often it is used */
+    int *uses;                /* … how often it is used … */
+    char *codes;              /* … and the letter of its result, which changes when a Python function converts it */
     int named_count, given_count, wire_count, cell_count, trampoline_count;
     int critical;
     const BatchCode *code;    /* compiled for this shape, or NULL; … */
@@ -92,6 +93,7 @@ quick_forget(Batch *self)
     PyMem_Free(quick->cells);
     PyMem_Free(quick->trampolines);
     PyMem_Free(quick->uses);
+    PyMem_Free(quick->codes);
     PyMem_Free((void *)quick->flat.addresses);
     PyMem_Free((void *)quick->flat.constants);
     PyMem_Free((void *)quick->flat.parameters);
@@ -126,6 +128,7 @@ note_use(struct Quick *quick, Function *f)
     if (i == quick->trampoline_count)
         quick->trampolines[quick->trampoline_count++] = f->trampoline;
     quick->uses[i]++;
+    quick->codes[i] = f->trampoline->result->code;
 }
 
 /* The next thing in a row is of this kind. */
@@ -201,10 +204,11 @@ quick_plan(Batch *self, const BatchCode *code)
         quick->cells = PyMem_Calloc(count, sizeof(Cell *));
         quick->trampolines = PyMem_Calloc(count, sizeof(Trampoline *));
         quick->uses = PyMem_Calloc(count, sizeof(int));
+        quick->codes = PyMem_Calloc(count, sizeof(char));
     }
     if (!quick || !quick->named || !quick->givens || !quick->wires || !quick->operations || !quick->arguments || !quick->jumps ||
         !quick->results || !quick->cells || !quick->trampolines ||
-        !quick->uses) {
+        !quick->uses || !quick->codes) {
         quick_forget(self);
         PyErr_NoMemory();
         return -1;
@@ -438,11 +442,15 @@ end_run(struct Quick *quick)
             cell_leave_slowly(quick->cells[i]);
 }
 
+/* Whether the plan holds no longer: a library was closed, or a result is converted by a Python function now. */
 ALWAYS_INLINE int
-is_closed(const struct Quick *quick)
+is_outdated(const struct Quick *quick)
 {
     for (int i = 0; i < quick->cell_count; i++)
         if (UNLIKELY(quick->cells[i]->closed))
+            return 1;
+    for (int i = 0; i < quick->trampoline_count; i++)
+        if (UNLIKELY(quick->trampolines[i]->result->code != quick->codes[i]))
             return 1;
     return 0;
 }
@@ -481,7 +489,7 @@ quick_run(Batch *self, PyObject *const *args)
     struct Quick *quick = self->quick;
     const int count = self->count;
     uint64_t *words = alloca(((size_t)count * (WORDS + 1) + 1) * sizeof(uint64_t)), *raw = words + count * WORDS;
-    if (UNLIKELY(is_closed(quick)) || UNLIKELY(!put_givens(quick, args, words)))
+    if (UNLIKELY(is_outdated(quick)) || UNLIKELY(!put_givens(quick, args, words)))
         return batch_run(self, args);
     begin_run(quick);
     Record record = {current_record, quick->critical ? PyThreadState_Get() : PyEval_SaveThread(), NULL};
@@ -507,7 +515,7 @@ code_run(Batch *self, PyObject *const *args)
 {
     struct Quick *quick = self->quick;
     uint64_t *raw = alloca((size_t)self->count * sizeof(uint64_t));
-    if (UNLIKELY(is_closed(quick)))
+    if (UNLIKELY(is_outdated(quick)))
         return batch_run(self, args);
     begin_run(quick);
     Record record = {current_record, NULL, NULL};

@@ -75,10 +75,9 @@ put_integer(PyObject **item, long number)
         return 1;
     return put_result(item, integer(number));
 }
+/* that its letter is still the same was looked at before the calls */
 #define GET_INTEGER(T, LETTER, INDEX) \
-    if (UNLIKELY(!(LIKELY(AT(char, flat->results[INDEX], CONVERTER_CODE) == #LETTER[0]) \
-                   ? put_integer(items + INDEX, (long)(T)raw[INDEX]) \
-                   : put_result(items + INDEX, api.from_word(flat->results[INDEX], raw[INDEX]))))) \
+    if (UNLIKELY(!put_integer(items + INDEX, (long)(T)raw[INDEX]))) \
         return INDEX;
 #define GET_RESULT(T, LETTER, INDEX) \
     { \

@@ -203,6 +203,19 @@ def test_random_batches_give_what_the_calls_give_one_by_one(c):
         assert foreign_batch(calls)() == wanted
 
 
+def test_a_result_that_a_converter_was_registered_for_meanwhile_is_converted():
+    code = """
+import epsilon
+c_abs = epsilon.lib_open("libc").bind("int abs(int n)")
+batch = epsilon.foreign_batch([(c_abs, ...), (c_abs, ...)])
+print(batch(-1, -2), batch(-1, -2))
+epsilon.convert_from_foreign.register(int, "int")(lambda number: ("converted", number))
+print(batch(-1, -2), c_abs(-1))
+"""
+    wanted = ["[1, 2] [1, 2]", "[('converted', 1), ('converted', 2)] ('converted', 1)"]
+    assert run_child(code).splitlines() == wanted
+
+
 # --- what a call may be ---------------------------------------------------------------------------------------------
 
 
