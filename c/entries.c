@@ -78,7 +78,6 @@ static const struct {
     {"LONG_TAGGED", 1},
     {"LONG_TAG", offsetof(PyLongObject, long_value.lv_tag)},
     {"LONG_TAG_BITS", _PyLong_NON_SIZE_BITS},
-    {"LONG_SIGN_MASK", _PyLong_SIGN_MASK},
     {"LONG_DIGIT", offsetof(PyLongObject, long_value.ob_digit)},
 #else
     {"LONG_TAGGED", 0},

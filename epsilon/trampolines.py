@@ -99,25 +99,10 @@ _Static_assert(sizeof(Record) == RECORD_SIZE, "made for another shim");
 /* An int has its sign and its number of digits in one word: since Python 3.12 the number, and below it
  * two bits of 1 - sign; before, the number, negative for a negative int. */
 #if LONG_TAGGED
-#define ONE_DIGIT (1 << LONG_TAG_BITS)
+enum { NO_DIGIT = 1, ONE_DIGIT = 1 << LONG_TAG_BITS, NEGATIVE_DIGIT = ONE_DIGIT | 2 };
 #else
-#define ONE_DIGIT 1
+enum { NO_DIGIT = 0, ONE_DIGIT = 1, NEGATIVE_DIGIT = -1 };
 #endif
-#define NO_DIGIT INT64_MIN
-
-/* Zero, or a negative int of one digit. */
-static __attribute__((noinline)) int64_t
-not_positive(PyObject *object)
-{
-    int64_t digit = AT(LONG_DIGIT_TYPE, object, LONG_DIGIT);
-#if LONG_TAGGED
-    uint64_t tag = AT(uint64_t, object, LONG_TAG);
-    return tag >= 2 << LONG_TAG_BITS ? NO_DIGIT : (1 - (int64_t)(tag & LONG_SIGN_MASK)) * digit;
-#else
-    ptrdiff_t size = AT(ptrdiff_t, object, LONG_TAG);
-    return (size_t)size + 1 > 2 ? NO_DIGIT : size * digit;
-#endif
-}
 
 /* The value of an int of one digit. */
 INLINE int
@@ -125,11 +110,16 @@ whole(PyObject *object, int64_t *value)
 {
     if (UNLIKELY(!IS(object, PyLong_Type)))
         return 0;
+    ptrdiff_t form = AT(ptrdiff_t, object, LONG_TAG);
     *value = AT(LONG_DIGIT_TYPE, object, LONG_DIGIT);
-    if (LIKELY(AT(uint64_t, object, LONG_TAG) == ONE_DIGIT))
+    if (LIKELY(form == ONE_DIGIT))
         return 1;
-    *value = not_positive(object);
-    return *value != NO_DIGIT;
+    if (form == NEGATIVE_DIGIT) {
+        *value = -*value;
+        return 1;
+    }
+    *value = 0;
+    return form == NO_DIGIT;
 }
 
 /* The small ints, where this Python has them in a row: looked at, one after the other, when the library is loaded. */
