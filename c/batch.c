@@ -292,8 +292,10 @@ static int
 batch_clear(Batch *self)
 {
     self->planned = 0; /* and no run is in progress, for it would hold the batch */
+    quick_forget(self);
     for (int i = 0; self->sources && i < self->arguments; i++)
-        Py_CLEAR(self->sources[i].constant);
+        if (self->sources[i].constant) /* whoever calls it yet gives as many arguments as before */
+            Py_SETREF(self->sources[i].constant, Py_NewRef(Py_None));
     return 0;
 }
 
@@ -301,8 +303,9 @@ static void
 batch_dealloc(Batch *self)
 {
     PyObject_GC_UnTrack(self);
-    batch_clear(self);
     quick_forget(self);
+    for (int i = 0; self->sources && i < self->arguments; i++)
+        Py_CLEAR(self->sources[i].constant);
     for (int i = 0; i < self->count; i++)
         Py_CLEAR(self->steps[i].callable);
     Py_CLEAR(self->shape);

@@ -127,9 +127,11 @@ def _shape(callables: tuple, shape: tuple, named: tuple) -> str:
         if not isinstance(called, _backend.Function) or len(critical) > 1:
             return ""
         asked, letters = called.declaration.options, entries.shape_here(called.signature)[0]
-        check = 0 if asked.check is None else _CHECKS.get(asked.check) if asked.raises else None
-        if not letters or letters[0] in "sz" or "s" in letters or asked.retry or asked.default or check is None:
+        if not letters or letters[0] == "z" or "s" in letters or asked.retry or asked.default:
             return ""
+        if asked.check is not None and not (isinstance(asked.check, str) and asked.raises):
+            return ""
+        check = 0 if asked.check is None else _CHECKS[asked.check]
         given += name is None
         places = []
         for source in sources:

@@ -348,7 +348,7 @@ def compile_all(
                 without[signature] = reason
             elif not _find(shape):
                 wanted[shape] = None
-        wanted.update((shape, None) for shape in batches if not _find(shape))
+        wanted.update((shape, None) for shape in list(batches) if not _find(shape))
         if wanted:
             _build(sorted(wanted))
         _backend.entries_there = True

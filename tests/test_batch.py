@@ -216,6 +216,17 @@ print(batch(-1, -2), c_abs(-1))
     assert run_child(code).splitlines() == wanted
 
 
+def test_a_check_may_be_a_callable_that_cannot_be_hashed(c):
+    class Judge:
+        __hash__ = None
+
+        def __call__(self, result):
+            return result > 5
+
+    judged = c.library.bind("int next_int(int n)", check=Judge())
+    assert foreign_batch([(judged, ...)])(7) == [8]
+
+
 # --- what a call may be ---------------------------------------------------------------------------------------------
 
 
